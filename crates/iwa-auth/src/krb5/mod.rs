@@ -1,0 +1,5 @@
+//! Kerberos 5. RFC 4120, RFC 4121.
+
+pub mod acceptor;
+pub mod pac;
+pub mod replay;

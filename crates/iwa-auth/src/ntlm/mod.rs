@@ -1,0 +1,3 @@
+//! NTLM version 2. MS-NLMP.
+
+pub mod acceptor;

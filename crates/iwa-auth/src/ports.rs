@@ -1,0 +1,108 @@
+//! The joints at which somebody else does I/O: who holds the accounts, the replay cache, the KDC.
+//!
+//! The futures are boxed so that a server can hold `Arc<dyn Logon>`; each is made at most once a handshake.
+
+use core::future::Future;
+use core::pin::Pin;
+
+use iwa_wire::Sid;
+
+use crate::env::UnixTime;
+use crate::identity::Account;
+use crate::nt_status::NtStatus;
+use crate::secret::Secret;
+
+/// A future that a `dyn` port returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An NTLM response to be verified by whoever knows the password: the fields of `NETLOGON_NETWORK_INFO` (MS-NRPC 2.2.1.4.5).
+#[derive(Clone, Debug)]
+pub struct NetworkLogon {
+    /// As the client spelled it: NTLMv2 hashes this very spelling of the domain.
+    pub domain: String,
+    /// As the client spelled it.
+    pub user: String,
+    /// The client's name for itself; not proven by anything.
+    pub workstation: String,
+    /// Our challenge.
+    pub server_challenge: [u8; 8],
+    /// `NtChallengeResponse`: `NTProofStr` and the NTLMv2 client challenge.
+    pub nt_response: Vec<u8>,
+    /// `LmChallengeResponse`.
+    pub lm_response: Vec<u8>,
+}
+
+/// What the authority says of a verified NTLM response.
+#[derive(Clone, Debug)]
+pub struct LogonInfo {
+    /// The account.
+    pub account: Account,
+    /// Its groups.
+    pub groups: Vec<Sid>,
+    /// `SessionBaseKey` (MS-NLMP 3.3.2), with which the MIC and the session's keys are checked and made.
+    pub session_base_key: Secret<[u8; 16]>,
+}
+
+/// Why there is no [`LogonInfo`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogonError {
+    /// The authority refused.
+    Refused(NtStatus),
+    /// The authority cannot be asked now; the text says which and why.
+    Unavailable(String),
+}
+
+/// Whoever holds the accounts: a local database, a domain controller, a directory.
+pub trait Logon: Send + Sync {
+    /// Verifies an NTLM response.
+    fn network<'a>(&'a self, logon: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>>;
+
+    /// Verifies a password (HTTP Basic).
+    fn password<'a>(
+        &'a self,
+        domain: &'a str,
+        user: &'a str,
+        password: &'a Secret<String>,
+    ) -> Answer<'a, Result<PasswordVerified, LogonError>>;
+}
+
+/// An authority accepted a password. Only an implementation of [`Logon`] has reason to make one.
+#[derive(Debug)]
+pub struct PasswordVerified {
+    account: Account,
+    groups: Vec<Sid>,
+}
+
+impl PasswordVerified {
+    /// Says that the authority accepted the password of this account.
+    #[must_use]
+    pub const fn by_authority(account: Account, groups: Vec<Sid>) -> Self {
+        Self { account, groups }
+    }
+
+    pub(crate) fn into_parts(self) -> (Account, Vec<Sid>) {
+        (self.account, self.groups)
+    }
+}
+
+/// What identifies an authenticator: a hash of its ciphertext (as MIT's `file2` cache does), so that two authenticators are
+/// the same only if every bit is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReplayKey(pub [u8; 16]);
+
+/// Whether an authenticator was seen before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplayVerdict {
+    /// Never; it is recorded now, in the same atomic step.
+    Fresh,
+    /// It was.
+    Seen,
+    /// The cache cannot tell; fails closed.
+    Unavailable(&'static str),
+}
+
+/// The memory of authenticators.
+pub trait ReplayCache: Send + Sync {
+    /// Looks for `key` and records it until `expires`, in one atomic step.
+    fn check(&self, key: ReplayKey, now: UnixTime, expires: UnixTime) -> ReplayVerdict;
+}

@@ -1,0 +1,30 @@
+//! The formats of Integrated Windows Authentication: bytes to values and back, and [`explain`] beside each parser.
+//!
+//! No I/O, no clock, no randomness, no cryptography. Values borrow from their input; limits are checked before anything is
+//! allocated; trailing bytes are refused; a number without a name is kept.
+//!
+//! | format | file | specification |
+//! |---|---|---|
+//! | `Authorization`, `WWW-Authenticate` | [`header`] | RFC 9110 11, RFC 4559 |
+//! | GSS-API initial token | [`gss`] | RFC 2743 3.1 |
+//! | `NegTokenInit`, `NegTokenResp` | [`spnego`] | RFC 4178, MS-SPNG |
+//! | NEGOTIATE, CHALLENGE, AUTHENTICATE | [`ntlm`] | MS-NLMP 2.2 |
+//! | Kerberos messages | [`krb5`] | RFC 4120, RFC 4121, RFC 6113 |
+//! | PAC | [`pac`], [`ndr`] | MS-PAC, C706 14 |
+//! | SID | [`sid`] | MS-DTYP 2.4.2 |
+//! | keytab | [`keytab`] | MIT keytab file format 2 |
+//! | credential cache | [`ccache`] | MIT credential cache file format 3 and 4 |
+//! | DER | [`der`] | X.690 |
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice, clippy::panic, clippy::expect_used))]
+
+pub mod der;
+pub mod error;
+pub mod explain;
+pub mod krb5;
+pub mod reader;
+pub mod sid;
+
+pub use error::{ErrorKind, ParseError};
+pub use reader::Reader;
+pub use sid::Sid;
