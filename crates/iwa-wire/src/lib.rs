@@ -21,9 +21,11 @@
 pub mod der;
 pub mod error;
 pub mod explain;
+pub mod gss;
 pub mod krb5;
 pub mod reader;
 pub mod sid;
+pub mod spnego;
 
 pub use error::{ErrorKind, ParseError};
 pub use reader::Reader;
