@@ -1,1 +1,2 @@
-//! iwa-testkit
+//! In-memory ends, ticket minting and vector reading for the tests of iwa.
+pub mod corpus;

@@ -1,0 +1,19 @@
+//! The command line: one variant a command, its arguments in the command's own module.
+
+use clap::{Parser, Subcommand};
+
+/// Integrated Windows Authentication: Negotiate with Kerberos and NTLM, on any operating system.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Decode a token, a header line, a keytab or a credential cache.
+    Explain(crate::explain::Args),
+}
