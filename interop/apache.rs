@@ -1,0 +1,90 @@
+//! `iwa get` against Apache with mod_auth_gssapi and gss-ntlmssp.
+
+use std::process::Command;
+
+use crate::lab::{ALICE, Lab, REALM, free_port, present, run, shown, text};
+
+const MODULES: &str = "/usr/lib/apache2/modules";
+
+/// An Apache beside the lab, with Kerberos under `/krb` and NTLM under `/ntlm`.
+fn apache(lab: &mut Lab) -> u16 {
+    let port = free_port();
+    let root = lab.dir.clone();
+    let dir = root.display();
+    std::fs::create_dir_all(root.join("www")).expect("a folder can be made");
+    std::fs::write(root.join("www/index.html"), "<h1>From Apache</h1>\n").expect("written");
+    std::fs::write(root.join("ntlm_users"), format!("EXAMPLE:{}:{}\n", ALICE.0, ALICE.1)).expect("written");
+    let modules: String = ["mpm_event", "authn_core", "authz_core", "authz_user", "alias", "mime", "auth_gssapi", "unixd"]
+        .iter()
+        .filter(|name| std::path::Path::new(&format!("{MODULES}/mod_{name}.so")).exists())
+        .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+        .collect();
+    let conf = format!(
+        "ServerRoot {dir}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {dir}/apache.pid\n{modules}\
+         TypesConfig /etc/mime.types\nErrorLog {dir}/apache.error.log\nLogLevel info\nDocumentRoot {dir}/www\n\
+         Alias /krb {dir}/www\nAlias /ntlm {dir}/www\n<Directory {dir}/www>\nRequire all granted\n</Directory>\n\
+         <Location /krb>\nAuthType GSSAPI\nAuthName x\nGssapiAllowedMech krb5\nRequire valid-user\n</Location>\n\
+         <Location /ntlm>\nAuthType GSSAPI\nAuthName x\nGssapiAllowedMech ntlmssp\nGssapiConnectionBound On\nRequire valid-user\n</Location>\n"
+    );
+    let file = lab.path("apache.conf");
+    std::fs::write(&file, conf).expect("written");
+    let mut command = Command::new("/usr/sbin/apache2");
+    command
+        .args(["-f", &file, "-X"])
+        .env("KRB5_CONFIG", lab.path("krb5.conf"))
+        .env("KRB5_KTNAME", lab.path("http.keytab"))
+        .env("KRB5RCACHENAME", "none:")
+        .env("NTLM_USER_FILE", lab.path("ntlm_users"));
+    lab.daemon("apache", &mut command, port);
+    port
+}
+
+fn there() -> bool {
+    present("Apache", "/usr/sbin/apache2")
+        && present("mod_auth_gssapi", format!("{MODULES}/mod_auth_gssapi.so"))
+        && present("gss-ntlmssp", "/usr/lib/x86_64-linux-gnu/gssntlmssp/gssntlmssp.so")
+}
+
+#[test]
+fn iwa_get_signs_in_with_a_ticket_from_a_ccache() {
+    if !there() || !present("MIT kinit", "/usr/bin/kinit") {
+        return;
+    }
+    let mut lab = Lab::start();
+    let port = apache(&mut lab);
+    lab.kinit(ALICE);
+    let url = format!("http://localhost:{port}/krb/index.html");
+    let body = lab.iwa(&["get", "--allow", "localhost", &url], "");
+    assert_eq!(body, "<h1>From Apache</h1>\n");
+}
+
+#[test]
+fn iwa_get_signs_in_with_a_password_and_our_own_as_exchange() {
+    if !there() {
+        return;
+    }
+    let mut lab = Lab::start();
+    let port = apache(&mut lab);
+    let url = format!("http://localhost:{port}/krb/index.html");
+    let user = format!("{}@{REALM}", ALICE.0);
+    let body = lab.iwa(&["get", "--user", &user, "--password-stdin", &url], &format!("{}\n", ALICE.1));
+    assert_eq!(body, "<h1>From Apache</h1>\n");
+}
+
+#[test]
+fn iwa_get_signs_in_with_ntlm() {
+    if !there() {
+        return;
+    }
+    let mut lab = Lab::start();
+    let port = apache(&mut lab);
+    let url = format!("http://localhost:{port}/ntlm/index.html");
+    let user = format!("EXAMPLE\\{}", ALICE.0);
+    let output = run(
+        lab.peer(crate::lab::IWA).args(["get", "--user", &user, "--password-stdin", "--providers", "Negotiate,NTLM", &url]),
+        &format!("{}\n", ALICE.1),
+        60,
+    );
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(text(&output.stdout), "<h1>From Apache</h1>\n", "{}", shown(&output));
+}

@@ -1,0 +1,29 @@
+// A page fetched by Chromium as a person would: node chromium.mjs URL PROFILE-DIR [PICTURE.png]
+// Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
+// Prints one line of JSON: {"status": 200, "text": "..."}.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+const { chromium } = createRequire(process.env.IWA_NODE_MODULES + '/')('playwright-core');
+
+const [url, profile, picture] = process.argv.slice(2);
+mkdirSync(profile, { recursive: true });
+// A fresh profile refuses Negotiate until the browser has once seen the header; say that it has.
+writeFileSync(`${profile}/Local State`, JSON.stringify({ net: { received_http_auth_negotiate_headers: true } }));
+const { IWA_USER: username, IWA_PASSWORD: password } = process.env;
+// A persistent context: an incognito one would not use the desktop's credentials.
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: '/usr/bin/chromium',
+  headless: true,
+  env: process.env,
+  ...(username ? { httpCredentials: { username, password } } : {}),
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', ...(username ? [] : ['--auth-server-allowlist=localhost'])],
+});
+try {
+  const page = await context.newPage();
+  const answer = await page.goto(url, { timeout: 30_000 });
+  if (picture) await page.screenshot({ path: picture });
+  console.log(JSON.stringify({ status: answer.status(), text: await page.innerText('body') }));
+} finally {
+  await context.close();
+}

@@ -1,0 +1,32 @@
+// A page fetched by Firefox as a person would: node firefox.mjs URL PROFILE-DIR [PICTURE.png]
+// Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
+// Prints one line of JSON: {"status": 200, "text": "..."}.
+import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+const puppeteer = createRequire(process.env.IWA_NODE_MODULES + '/')('puppeteer-core');
+
+const [url, profile, picture] = process.argv.slice(2);
+mkdirSync(profile, { recursive: true });
+const { IWA_USER: username, IWA_PASSWORD: password } = process.env;
+const browser = await puppeteer.launch({
+  browser: 'firefox',
+  executablePath: '/usr/bin/firefox-esr',
+  headless: true,
+  env: { ...process.env, HOME: profile },
+  extraPrefsFirefox: {
+    'network.negotiate-auth.trusted-uris': username ? '' : 'localhost',
+    'network.negotiate-auth.allow-non-fqdn': true,
+    'network.auth.force-generic-ntlm': true,
+    'app.update.enabled': false,
+    'datareporting.policy.dataSubmissionEnabled': false,
+  },
+});
+try {
+  const page = await browser.newPage();
+  if (username) await page.authenticate({ username, password });
+  const answer = await page.goto(url, { timeout: 40_000 });
+  if (picture) await page.screenshot({ path: picture });
+  console.log(JSON.stringify({ status: answer.status(), text: await page.$eval('body', body => body.innerText) }));
+} finally {
+  await browser.close();
+}

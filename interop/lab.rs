@@ -1,0 +1,304 @@
+//! One `iwa` installation of its own: accounts, a KDC, a keytab, a site; and how to run a peer against it.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub(crate) const REALM: &str = "EXAMPLE.TEST";
+pub(crate) const ALICE: (&str, &str) = ("alice", "Alice-Pw1 ü");
+pub(crate) const BOB: (&str, &str) = ("bob", "Bob-Pw1");
+
+/// A running site with its accounts and KDC. Everything ends when it is dropped.
+pub(crate) struct Lab {
+    pub(crate) dir: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) kdc_port: u16,
+    daemons: Vec<Daemon>,
+}
+
+/// What a lab's site is configured with beyond the usual.
+#[derive(Default)]
+pub(crate) struct Options<'a> {
+    /// Lines for `[authentication.windows]`; the default offers Negotiate, then NTLM.
+    pub(crate) windows: Option<&'a str>,
+    /// Lines for `[kerberos]` besides the keytab.
+    pub(crate) kerberos: &'a str,
+    /// A keytab and `krb5.conf` of another KDC instead of our own.
+    pub(crate) foreign: Option<(&'a Path, &'a Path)>,
+}
+
+impl Lab {
+    pub(crate) fn start() -> Self {
+        Self::with(&Options::default())
+    }
+
+    pub(crate) fn with(options: &Options<'_>) -> Self {
+        let mut lab = Self { dir: fresh_dir(), port: free_port(), kdc_port: free_port(), daemons: Vec::new() };
+        let state = lab.path("state");
+        lab.iwa(&["user", "add", ALICE.0, "--state", &state, "--realm", REALM, "--password-stdin"], ALICE.1);
+        lab.iwa(&["user", "add", BOB.0, "--state", &state, "--password-stdin"], BOB.1);
+        lab.iwa(&["group", "add", "Web Admins", "--state", &state], "");
+        lab.iwa(&["group", "add-member", "Web Admins", ALICE.0, "--state", &state], "");
+        let keytab = match options.foreign {
+            Some((keytab, krb5_conf)) => {
+                std::fs::copy(krb5_conf, lab.path("krb5.conf")).expect("krb5.conf can be copied");
+                keytab.display().to_string()
+            }
+            None => {
+                let keytab = lab.path("http.keytab");
+                lab.iwa(&["kdc", "add-service", "HTTP/localhost", "--state", &state, "--keytab", &keytab], "");
+                let listen = format!("127.0.0.1:{}", lab.kdc_port);
+                let krb5_conf = lab.path("krb5.conf");
+                let arguments = ["kdc", "--state", &state, "--listen", &listen, "--write-krb5-conf", &krb5_conf];
+                lab.daemon("kdc", Command::new(IWA).args(arguments), lab.kdc_port);
+                keytab
+            }
+        };
+        let site = lab.dir.join("site");
+        std::fs::create_dir_all(site.join("admin")).expect("the site's folder can be made");
+        std::fs::write(site.join("index.html"), "<!doctype html><title>iwa</title><h1>Signed in</h1>\n").expect("written");
+        std::fs::write(site.join("admin/index.html"), "<h1>Admins</h1>\n").expect("written");
+        let windows = options.windows.unwrap_or("providers = [\"Negotiate\", \"NTLM\"]");
+        let config = format!(
+            r#"[server]
+listen = ["127.0.0.1:{port}"]
+
+[authentication]
+anonymous = false
+[authentication.windows]
+{windows}
+
+[kerberos]
+keytab = "{keytab}"
+{kerberos}
+
+[accounts]
+state = "{state}"
+
+[log]
+dir = "{logs}"
+
+[[route]]
+path = "/"
+files = "{site}"
+allow = {{ users = ["*"] }}
+
+[[route]]
+path = "/admin"
+files = "{site}/admin"
+allow = {{ roles = ["Web Admins"] }}
+"#,
+            port = lab.port,
+            kerberos = options.kerberos,
+            logs = lab.path("logs"),
+            site = site.display(),
+        );
+        let file = lab.path("iwa.toml");
+        std::fs::write(&file, config).expect("the configuration can be written");
+        lab.daemon("serve", Command::new(IWA).args(["serve", "--config", &file]), lab.port);
+        lab
+    }
+
+    /// A path inside the lab's folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    /// Runs `iwa` to its end, which must be good.
+    pub(crate) fn iwa(&self, arguments: &[&str], stdin: &str) -> String {
+        let output = run(self.peer(IWA).args(arguments), stdin, 60);
+        assert!(output.status.success(), "iwa {}: {}", arguments.join(" "), shown(&output));
+        text(&output.stdout)
+    }
+
+    /// A command that sees this lab's Kerberos realm and a credential cache of its own.
+    pub(crate) fn peer(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("KRB5_CONFIG", self.path("krb5.conf"))
+            .env("KRB5CCNAME", format!("FILE:{}", self.path("ccache")))
+            .env("KRB5_KTNAME", self.path("none.keytab"))
+            .env("HOME", self.path("home"))
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("http_proxy")
+            .env_remove("HTTP_PROXY")
+            .env("NO_PROXY", "localhost,127.0.0.1");
+        let _ = std::fs::create_dir_all(self.path("home"));
+        command
+    }
+
+    /// MIT's `kinit` for one of the accounts.
+    pub(crate) fn kinit(&self, (name, password): (&str, &str)) {
+        let output = run(self.peer("kinit").args(["-f", &format!("{name}@{REALM}")]), &format!("{password}\n"), 30);
+        assert!(output.status.success(), "kinit: {}", shown(&output));
+    }
+
+    /// A process that runs as long as the lab; waits until `port` answers.
+    pub(crate) fn daemon(&mut self, name: &str, command: &mut Command, port: u16) {
+        let log = std::fs::File::create(self.dir.join(format!("{name}.log"))).expect("a log can be made");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file handle can be cloned"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        self.daemons.push(Daemon(child));
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let exited = self.daemons.last_mut().and_then(|daemon| daemon.0.try_wait().ok().flatten());
+            if exited.is_some() || Instant::now() > end {
+                let log = std::fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default();
+                panic!("{name} does not listen ({exited:?}):\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The W3C log's lines without its header block, after `count` of them were written.
+    pub(crate) fn log_lines(&self, count: usize) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let lines: Vec<String> = std::fs::read_dir(self.path("logs"))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.file_name().to_string_lossy().starts_with("u_ex"))
+                .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+                .flat_map(|text| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>())
+                .collect();
+            if lines.len() >= count || Instant::now() > end {
+                assert!(lines.len() >= count, "{count} log lines are wanted, found {lines:#?}");
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `sc-status sc-substatus sc-win32-status` and the user, of the last `count` requests.
+    pub(crate) fn statuses(&self, count: usize) -> Vec<(String, String)> {
+        let lines = self.log_lines(count);
+        lines[lines.len() - count..]
+            .iter()
+            .map(|line| {
+                // date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) cs(Referer)
+                // sc-status sc-substatus sc-win32-status time-taken
+                let fields: Vec<&str> = line.split(' ').collect();
+                (fields[11..14].join(" "), fields[7].to_owned())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Ended in the reverse order of their start, each by its own handle.
+        while let Some(daemon) = self.daemons.pop() {
+            drop(daemon);
+        }
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a command to its end, at most `seconds` long.
+pub(crate) fn run(command: &mut Command, stdin: &str, seconds: u64) -> Output {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    if let Some(mut pipe) = child.stdin.take() {
+        let _ = pipe.write_all(stdin.as_bytes());
+    }
+    let id = child.id();
+    let (done, watch) = std::sync::mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        if watch.recv_timeout(Duration::from_secs(seconds)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+        }
+    });
+    let output = child.wait_with_output().expect("a started process can be waited for");
+    let _ = done.send(());
+    let _ = watchdog.join();
+    output
+}
+
+/// The member of a flat JSON object that a peer's script printed, as text.
+pub(crate) fn member(output: &Output, name: &str) -> String {
+    let line = text(&output.stdout);
+    let value: serde_json::Value =
+        serde_json::from_str(line.lines().last().unwrap_or_default()).unwrap_or_else(|_| panic!("no JSON: {}", shown(output)));
+    match &value[name] {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether the peer is there; if not, says that `what` is left out.
+pub(crate) fn present(what: &str, file: impl AsRef<Path>) -> bool {
+    let file = file.as_ref();
+    let there = file.exists();
+    if !there {
+        iwa_testkit::left_out(what, &format!("{} is not installed", file.display()));
+    }
+    there
+}
+
+/// Where `cargo xtask test` puts the peers that are no system packages.
+pub(crate) fn interop_home() -> PathBuf {
+    std::env::var_os("IWA_INTEROP").map_or_else(|| here().join("../target/interop"), PathBuf::from)
+}
+
+/// The folder of this file.
+pub(crate) fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop")
+}
+
+pub(crate) fn shown(output: &Output) -> String {
+    format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder that no other test has.
+pub(crate) fn fresh_dir() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a folder can be made");
+    dir
+}
+
+/// A port that was free a moment ago, for TCP and UDP.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        if std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+pub(crate) const IWA: &str = env!("CARGO_BIN_EXE_iwa");

@@ -1,0 +1,12 @@
+//! `iwa` against real peers: one module a peer, all of them against real processes on loopback ports of their own.
+//!
+//! A peer that is not installed is left out, and said so at the end of `cargo xtask test`; with `CI=true` it is a failure.
+
+mod apache;
+mod browsers;
+mod curl;
+mod heimdal;
+mod java;
+mod lab;
+mod mit;
+mod python;

@@ -1,0 +1,45 @@
+//! `requests` with requests-ntlm and requests-kerberos, and pyspnego's NTLM inside SPNEGO.
+
+use crate::lab::{ALICE, Lab, here, interop_home, member, present, run, shown};
+
+fn python(lab: &Lab, way: &str) -> std::process::Output {
+    let mut command = lab.peer(interop_home().join("venv/bin/python"));
+    command
+        .env("IWA_USER", ALICE.0)
+        .env("IWA_PASSWORD", ALICE.1)
+        .arg(here().join("python/get.py"))
+        .args([way, &lab.url("/")]);
+    let output = run(&mut command, "", 60);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
+    output
+}
+
+fn there() -> bool {
+    present("Python's requests", interop_home().join("venv/ready"))
+}
+
+#[test]
+fn requests_ntlm_signs_in() {
+    if there() {
+        python(&Lab::start(), "ntlm");
+    }
+}
+
+#[test]
+fn requests_kerberos_signs_in_and_believes_the_server() {
+    if there() && present("MIT kinit", "/usr/bin/kinit") {
+        let lab = Lab::start();
+        lab.kinit(ALICE);
+        python(&lab, "kerberos");
+    }
+}
+
+#[test]
+fn pyspnego_signs_in_with_ntlm_inside_spnego_and_verifies_our_mic() {
+    if there() {
+        let output = python(&Lab::start(), "spnego");
+        assert_eq!(member(&output, "complete"), "true", "{}", shown(&output));
+        assert_eq!(member(&output, "mechanism"), "ntlm", "{}", shown(&output));
+    }
+}
