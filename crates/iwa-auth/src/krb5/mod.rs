@@ -1,5 +1,7 @@
 //! Kerberos 5. RFC 4120, RFC 4121.
 
 pub mod acceptor;
+pub mod etype;
 pub mod pac;
 pub mod replay;
+pub mod usage;
