@@ -67,13 +67,15 @@ pub(crate) fn prepare(install: bool, report: &mut Report) -> Vec<(String, String
 }
 
 fn debian(report: &mut Report) {
+    // Node and a JDK may be there without being Debian's.
+    let elsewhere = |package: &str| match package {
+        "npm" => has("npm"),
+        "default-jdk-headless" => has("javac"),
+        _ => false,
+    };
     let missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(package, file)| {
-            !Path::new(file).exists()
-                && !(*package == "npm" && has("npm"))
-                && !(*package == "default-jdk-headless" && has("javac"))
-        })
+        .filter(|(package, file)| !Path::new(file).exists() && !elsewhere(package))
         .map(|(package, _)| *package)
         .collect();
     if missing.is_empty() {
