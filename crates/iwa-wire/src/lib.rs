@@ -18,10 +18,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice, clippy::panic, clippy::expect_used))]
 
+pub mod challenge;
 pub mod der;
 pub mod error;
 pub mod explain;
 pub mod gss;
+pub mod header;
 pub mod krb5;
 pub mod reader;
 pub mod sid;
