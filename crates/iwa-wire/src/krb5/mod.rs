@@ -1,4 +1,49 @@
 //! Kerberos messages. RFC 4120 5, RFC 4121 4.1, RFC 6113.
+//!
+//! Every message has `parse` (the whole input), `read` (the next value of a [`Der`]) and `write`, and borrows from its
+//! input. A field that is a SEQUENCE OF is a [`SequenceOf`]: validated when the message is parsed, read again element by
+//! element when it is looked at, and made from a slice when a message is written.
+//!
+//! | message | file | specification |
+//! |---|---|---|
+//! | `PrincipalName`, `Realm` | [`principal`] | RFC 4120 5.2.1, 5.2.2, 6 |
+//! | `EncryptedData`, `EncryptionKey`, `Checksum` | [`enc`] | RFC 4120 5.2.9 |
+//! | `Ticket`, `EncTicketPart` | [`ticket`] | RFC 4120 5.3 |
+//! | `AP-REQ`, `AP-REP`, `Authenticator` | [`ap`] | RFC 4120 5.5 |
+//! | `AS-REQ`, `TGS-REQ`, `AS-REP`, `TGS-REP` | [`kdc`] | RFC 4120 5.4 |
+//! | `PA-DATA` and what is in it | [`padata`] | RFC 4120 5.2.7, MS-KILE 2.2 |
+//! | `KRB-ERROR` | [`error`] | RFC 4120 5.9.1, 7.5.9 |
+//! | `KRB-CRED` | [`cred`] | RFC 4120 5.8 |
+//! | `AuthorizationData` | [`authdata`] | RFC 4120 5.2.6, MS-KILE 2.2 |
+//! | the checksum 0x8003 | [`checksum`] | RFC 4121 4.1.1 |
+//! | tokens in GSS-API framing | [`token`] | RFC 4121 4.1, RFC 1964 1.1 |
+//! | per-message tokens | [`cfx`] | RFC 4121 4.2 |
+
+pub mod ap;
+pub mod authdata;
+pub mod cfx;
+pub mod checksum;
+pub mod cred;
+pub mod enc;
+pub mod error;
+mod field;
+pub mod kdc;
+pub mod padata;
+pub mod principal;
+mod sequence_of;
+pub mod ticket;
+pub mod token;
+
+pub use ap::{ApRep, ApReq, Authenticator, EncApRepPart};
+pub use authdata::{AuthDataElement, AuthorizationData};
+pub use cred::{EncKrbCredPart, KrbCred, KrbCredInfo};
+pub use enc::{Checksum, EncryptedData, EncryptionKey};
+pub use error::KrbError;
+pub use kdc::{EncKdcRepPart, KdcRep, KdcReq, KdcReqBody};
+pub use padata::PaData;
+pub use principal::{KerberosString, Principal, PrincipalName};
+pub use sequence_of::{Element, Elements, SequenceOf};
+pub use ticket::{EncTicketPart, Ticket, TicketFlags};
 
 use core::fmt;
 

@@ -1,0 +1,85 @@
+//! Per-message tokens: MIC and Wrap. RFC 4121 4.2.6.
+
+use crate::error::{ErrorKind, ParseError};
+use crate::reader::Reader;
+
+/// The length of a token's header.
+pub const HEADER: usize = 16;
+
+/// A MIC token, or a Wrap token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CfxToken<'a> {
+    /// Which of the two.
+    pub kind: CfxKind,
+    /// `Flags`: [`cfx_flags`].
+    pub flags: u8,
+    /// `SND_SEQ`.
+    pub snd_seq: u64,
+    /// `SGN_CKSUM` of a MIC token; the (rotated) data of a Wrap token.
+    pub body: &'a [u8],
+}
+
+/// Which of the per-message tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CfxKind {
+    /// `04 04`: a checksum over a message that is elsewhere.
+    Mic,
+    /// `05 04`: a message, signed or encrypted.
+    Wrap {
+        /// `EC`: extra count.
+        ec: u16,
+        /// `RRC`: right rotation count.
+        rrc: u16,
+    },
+}
+
+/// The bits of `Flags`.
+pub mod cfx_flags {
+    /// `SentByAcceptor`.
+    pub const SENT_BY_ACCEPTOR: u8 = 1;
+    /// `Sealed`: encrypted (Wrap only).
+    pub const SEALED: u8 = 2;
+    /// `AcceptorSubkey`: the acceptor's subkey protects the token.
+    pub const ACCEPTOR_SUBKEY: u8 = 4;
+}
+
+impl<'a> CfxToken<'a> {
+    /// Reads a whole token.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`] below 16 bytes, [`ErrorKind::Magic`] for another token identifier or filler.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let mut reader = Reader::new("RFC 4121 token", bytes);
+        let at = reader;
+        let id = *reader.array::<2>()?;
+        let flags = reader.u8()?;
+        let filler = reader;
+        let kind = match id {
+            [4, 4] if reader.array::<5>()? == &[0xff; 5] => CfxKind::Mic,
+            [5, 4] if reader.u8()? == 0xff => CfxKind::Wrap { ec: reader.u16_be()?, rrc: reader.u16_be()? },
+            [4 | 5, 4] => return Err(filler.error(ErrorKind::Magic { what: "Filler" })),
+            _ => return Err(at.error(ErrorKind::Magic { what: "TOK_ID" })),
+        };
+        let snd_seq = u64::from_be_bytes(*reader.array()?);
+        Ok(Self { kind, flags, snd_seq, body: reader.rest() })
+    }
+
+    /// The header: for a MIC token also what its checksum covers, after the message.
+    #[must_use]
+    pub const fn header(&self) -> [u8; HEADER] {
+        let [s0, s1, s2, s3, s4, s5, s6, s7] = self.snd_seq.to_be_bytes();
+        match self.kind {
+            CfxKind::Mic => [4, 4, self.flags, 0xff, 0xff, 0xff, 0xff, 0xff, s0, s1, s2, s3, s4, s5, s6, s7],
+            CfxKind::Wrap { ec, rrc } => {
+                let ([e0, e1], [r0, r1]) = (ec.to_be_bytes(), rrc.to_be_bytes());
+                [5, 4, self.flags, 0xff, e0, e1, r0, r1, s0, s1, s2, s3, s4, s5, s6, s7]
+            }
+        }
+    }
+
+    /// Appends the token.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header());
+        out.extend_from_slice(self.body);
+    }
+}

@@ -1,0 +1,112 @@
+//! The authenticator's checksum of type 0x8003, which is none: channel bindings, flags and forwarded credentials. RFC 4121 4.1.1.
+
+use crate::error::{ErrorKind, ParseError};
+use crate::reader::Reader;
+
+/// `cksumtype` of [`GssChecksum`].
+pub const GSS_CHECKSUM: i32 = 0x8003;
+
+/// The contents of the checksum field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GssChecksum<'a> {
+    /// `Bnd`: MD5 of the channel bindings; sixteen zeros if there are none.
+    pub bindings: [u8; 16],
+    /// `Flags`: [`gss_flags`].
+    pub flags: u32,
+    /// `Deleg`: a KRB-CRED, present exactly if [`gss_flags::DELEG`] is set.
+    pub delegated: Option<&'a [u8]>,
+    /// `Exts`: what follows; extensions are ignored if they are not known.
+    pub extensions: &'a [u8],
+}
+
+impl<'a> GssChecksum<'a> {
+    /// Reads the checksum field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`] below 24 bytes, or below 28 and the length of `Deleg` with [`gss_flags::DELEG`];
+    /// [`ErrorKind::Value`] if the length of `Bnd` is not 16 or `DlgOpt` is not 1.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let mut reader = Reader::new("checksum 0x8003", bytes);
+        let at = reader;
+        if reader.u32_le()? != 16 {
+            return Err(at.error(ErrorKind::Value { what: "Lgth" }));
+        }
+        let bindings = *reader.array()?;
+        let flags = reader.u32_le()?;
+        let mut delegated = None;
+        if flags & gss_flags::DELEG != 0 {
+            let at = reader;
+            if reader.u16_le()? != 1 {
+                return Err(at.error(ErrorKind::Value { what: "DlgOpt" }));
+            }
+            let length = reader.u16_le()?;
+            delegated = Some(reader.take(usize::from(length))?);
+        }
+        Ok(Self { bindings, flags, delegated, extensions: reader.rest() })
+    }
+
+    /// Appends the checksum field. [`gss_flags::DELEG`] is set exactly if there is something delegated; a KRB-CRED of
+    /// more than 65,535 bytes has no place here and is left out, and the flag with it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let delegated = self.delegated.and_then(|cred| u16::try_from(cred.len()).ok().map(|length| (length, cred)));
+        let flags = self.flags & !gss_flags::DELEG | if delegated.is_some() { gss_flags::DELEG } else { 0 };
+        out.extend_from_slice(&16u32.to_le_bytes());
+        out.extend_from_slice(&self.bindings);
+        out.extend_from_slice(&flags.to_le_bytes());
+        if let Some((length, cred)) = delegated {
+            out.extend_from_slice(&1u16.to_le_bytes());
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(cred);
+        }
+        out.extend_from_slice(self.extensions);
+    }
+}
+
+/// The flags of a GSS-API context. RFC 2743 1.2.1, RFC 4121 4.1.1.1, RFC 4757 7.1.
+pub mod gss_flags {
+    /// `GSS_C_DELEG_FLAG`: credentials are forwarded.
+    pub const DELEG: u32 = 1;
+    /// `GSS_C_MUTUAL_FLAG`: the initiator wants an AP-REP.
+    pub const MUTUAL: u32 = 2;
+    /// `GSS_C_REPLAY_FLAG`: replayed messages are to be found.
+    pub const REPLAY: u32 = 4;
+    /// `GSS_C_SEQUENCE_FLAG`: reordered messages are to be found.
+    pub const SEQUENCE: u32 = 8;
+    /// `GSS_C_CONF_FLAG`: messages may be encrypted.
+    pub const CONF: u32 = 16;
+    /// `GSS_C_INTEG_FLAG`: messages may be signed.
+    pub const INTEG: u32 = 32;
+    /// `GSS_C_DCE_STYLE`: three legs.
+    pub const DCE_STYLE: u32 = 0x1000;
+    /// `GSS_C_IDENTIFY_FLAG`: the server may look at the identity and not use it.
+    pub const IDENTIFY: u32 = 0x2000;
+    /// `GSS_C_EXTENDED_ERROR_FLAG`.
+    pub const EXTENDED_ERROR: u32 = 0x4000;
+
+    /// The names of the flags that are set.
+    #[must_use]
+    pub fn names(flags: u32) -> String {
+        let mut text = String::new();
+        let mut add = |name: &str| {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(name);
+        };
+        for bit in (0..32).filter(|bit| flags & (1 << bit) != 0) {
+            match 1u32 << bit {
+                DELEG => add("deleg"),
+                MUTUAL => add("mutual"),
+                REPLAY => add("replay"),
+                SEQUENCE => add("sequence"),
+                CONF => add("conf"),
+                INTEG => add("integ"),
+                DCE_STYLE => add("dce-style"),
+                IDENTIFY => add("identify"),
+                EXTENDED_ERROR => add("extended-error"),
+                other => add(&format!("0x{other:x}")),
+            }
+        }
+        text
+    }
+}
