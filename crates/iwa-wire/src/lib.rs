@@ -11,6 +11,7 @@
 //! | NEGOTIATE, CHALLENGE, AUTHENTICATE | [`ntlm`] | MS-NLMP 2.2 |
 //! | Kerberos messages | [`krb5`] | RFC 4120, RFC 4121, RFC 6113 |
 //! | PAC | [`pac`], [`ndr`] | MS-PAC, C706 14 |
+//! | UTF-16LE text | [`utf16`] | MS-DTYP 2.3.8 |
 //! | SID | [`sid`] | MS-DTYP 2.4.2 |
 //! | keytab | [`keytab`] | MIT keytab file format 2 |
 //! | credential cache | [`ccache`] | MIT credential cache file format 3 and 4 |
@@ -25,10 +26,14 @@ pub mod explain;
 pub mod gss;
 pub mod header;
 pub mod krb5;
+pub mod ndr;
+pub mod pac;
 pub mod reader;
 pub mod sid;
 pub mod spnego;
+pub mod utf16;
 
 pub use error::{ErrorKind, ParseError};
 pub use reader::Reader;
 pub use sid::Sid;
+pub use utf16::Utf16;
