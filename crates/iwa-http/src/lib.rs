@@ -1,1 +1,23 @@
-//! iwa-http
+//! HTTP authentication with Negotiate, NTLM and Basic for programs built on `http` types, server and client.
+//!
+//! | concept | file |
+//! |---|---|
+//! | one request in, an identity or a refusal out | [`authenticator`] |
+//! | what a server remembers of one connection | [`connection`] |
+//! | `WWW-Authenticate` as the server writes it | [`challenge`] |
+//! | from a failure to HTTP status, IIS sub-status, sc-win32-status | [`status`] |
+//! | clock and randomness | [`system`] |
+#![forbid(unsafe_code)]
+
+pub mod authenticator;
+pub mod challenge;
+pub mod connection;
+mod credentials;
+pub mod status;
+pub mod system;
+
+pub use authenticator::{Admitted, Authenticator, Outcome, Policy, Ports, Refused};
+pub use challenge::{FinalToken, Provider};
+pub use connection::{Connection, HalfOpen};
+pub use status::Status;
+pub use system::{Os, System};

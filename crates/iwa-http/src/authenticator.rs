@@ -1,0 +1,450 @@
+//! One request in, an identity or a refusal out: the driver of [`iwa_auth::accept`] for HTTP. RFC 4559, RFC 9110 11, MS-NTHT.
+//!
+//! ```text
+//! Authorization?  none ----------> the connection's identity, or anonymous, or 401.2 with the challenges
+//!                 Negotiate/NTLM -> the connection's handshake (or a new one) -> step -> 401.1 with a token, or admitted
+//!                 Basic ---------> Logon::password
+//!                 another -------> as none: it is the application's
+//! ```
+//!
+//! Whatever goes wrong, the connection forgets what it knew and the request is refused.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::header::HeaderValue;
+use http::{HeaderMap, Version};
+use iwa_auth::ports::{Logon, LogonError, ReplayCache};
+use iwa_auth::reject::{Internal, Malformed, Peer, Policy as Forbidden, Reason, Unavailable};
+use iwa_auth::{Accept, Acceptor, ChannelBindings, Env, Established, Handshake, Identity, Mechanism, Scheme, Secret};
+
+use crate::challenge::{Challenges, FinalToken, Provider, token_line};
+use crate::connection::{Connection, HalfOpen, Halfway, Known, State};
+use crate::credentials::{Credentials, Password};
+use crate::status::Status;
+use crate::system::{EntropyOf, System};
+
+/// The authentication section of a site, in IIS's words.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `<anonymousAuthentication enabled>`: a request without credentials is served, as nobody.
+    pub anonymous: bool,
+    /// `<windowsAuthentication><providers>`, in the order in which they are offered. Empty: Windows authentication is off.
+    pub providers: Vec<Provider>,
+    /// `<basicAuthentication enabled realm>`: the realm. Taken over TLS or from this machine only.
+    pub basic_realm: Option<String>,
+    /// `authPersistSingleRequest`: every request authenticates anew, NTLM included.
+    pub persist_single_request: bool,
+    /// `authPersistNonNTLM`: Kerberos too authenticates the connection. NTLM always does.
+    pub persist_non_ntlm: bool,
+    /// Requests that a proxy forwarded (`Via`, `Forwarded`, `X-Forwarded-For`) may rely on the connection. Say so only of a
+    /// proxy that never sends two clients' requests over one connection.
+    pub proxy_pins_connections: bool,
+}
+
+impl Default for Policy {
+    /// IIS with anonymous authentication off and Windows authentication on, as its installer sets them.
+    fn default() -> Self {
+        Self {
+            anonymous: false,
+            providers: vec![Provider::Negotiate, Provider::Ntlm],
+            basic_realm: None,
+            persist_single_request: false,
+            persist_non_ntlm: true,
+            proxy_pins_connections: false,
+        }
+    }
+}
+
+/// What the authenticator asks of the world around it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Whoever holds the accounts.
+    pub logon: Arc<dyn Logon>,
+    /// The memory of Kerberos authenticators: one for all authenticators of a server.
+    pub replay: Arc<dyn ReplayCache>,
+    /// The handshakes that wait for clients: one for all authenticators of a server.
+    pub half_open: Arc<HalfOpen>,
+    /// Clock and randomness.
+    pub system: Arc<dyn System>,
+    /// How long the accounts may take to answer.
+    pub logon_timeout: Duration,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").field("half_open", &self.half_open).finish_non_exhaustive()
+    }
+}
+
+/// Authenticates the requests of a site. Shared by all its connections; what belongs to one connection is in its
+/// [`Connection`].
+#[derive(Debug)]
+pub struct Authenticator {
+    policy: Policy,
+    challenges: Challenges,
+    acceptor: ArcSwap<Acceptor>,
+    ports: Ports,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It goes on. The application's answer must carry [`Admitted::final_token`], whatever its status.
+    Admitted(Admitted),
+    /// It is answered here.
+    Refused(Box<Refused>),
+}
+
+/// A request that goes on.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// Who sent it; `None` is anonymous.
+    pub identity: Option<Arc<Identity>>,
+    /// Whether this very request proved it; otherwise its connection did earlier.
+    pub by_token: bool,
+    /// What the answer must carry.
+    pub final_token: FinalToken,
+    /// Credentials that the client forwarded with this request (Kerberos).
+    pub delegated: Option<iwa_auth::krb5::acceptor::Delegated>,
+    /// What the operator should know although the client is in.
+    pub note: Option<&'static str>,
+}
+
+/// A request that is answered with a refusal or a challenge.
+#[derive(Debug)]
+pub struct Refused {
+    /// The numbers of the answer.
+    pub status: Status,
+    /// Its `WWW-Authenticate` lines.
+    pub challenges: Vec<HeaderValue>,
+    /// Why, if it is more than a normal leg of a handshake. For the log, never for the client.
+    pub reason: Option<Reason>,
+    /// The mechanism that failed or is under way, where it is known.
+    pub scheme: Option<&'static str>,
+    /// Whom the client claimed to be, where it came so far. Not proven; for the log.
+    pub claimed: Option<String>,
+    /// What the operator should know although it is not a failure.
+    pub note: Option<&'static str>,
+    /// A handshake is under way on this connection: it must stay open, so the request's body must be read.
+    pub keep_connection: bool,
+}
+
+impl Authenticator {
+    /// An authenticator of this policy.
+    #[must_use]
+    pub fn new(policy: Policy, acceptor: Acceptor, ports: Ports) -> Self {
+        let challenges = Challenges::new(&policy.providers, policy.basic_realm.as_deref());
+        Self { policy, challenges, acceptor: ArcSwap::from_pointee(acceptor), ports }
+    }
+
+    /// The policy it was made with.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes other keys or another policy of the mechanisms, whole. Handshakes under way end with what they began with.
+    pub fn replace_acceptor(&self, acceptor: Acceptor) {
+        self.acceptor.store(Arc::new(acceptor));
+    }
+
+    /// Authenticates one request of `connection`.
+    ///
+    /// Requests of one connection come one after the other (HTTP/1.1 says so, RFC 9112 9.3.2).
+    pub async fn authenticate(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Outcome {
+        connection.count_request();
+        match Credentials::of(headers) {
+            Ok(None) => self.without_credentials(connection, version, headers),
+            Ok(Some(Credentials::Windows(scheme, token))) => {
+                self.with_token(connection, version, headers, scheme, &token).await
+            }
+            Ok(Some(Credentials::Basic(password))) if self.policy.basic_realm.is_some() => {
+                connection.forget();
+                self.with_password(connection, &password).await
+            }
+            Ok(Some(Credentials::Basic(_) | Credentials::Other)) => {
+                self.without_credentials(connection, version, headers)
+            }
+            Err(malformed) => {
+                connection.forget();
+                self.refuse(connection, malformed.into(), None, &[])
+            }
+        }
+    }
+
+    /// The answer to a request that must be authenticated and is not: for rules that find, after
+    /// [`Authenticator::authenticate`], that nobody is not enough.
+    #[must_use]
+    pub fn challenge(&self, connection: &Connection) -> Refused {
+        Refused {
+            status: Status::CHALLENGE,
+            challenges: self.challenges.initial(connection.keeps_secrets()).collect(),
+            reason: None,
+            scheme: None,
+            claimed: None,
+            note: None,
+            keep_connection: false,
+        }
+    }
+
+    fn without_credentials(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Outcome {
+        if let Some(known) = connection.known() {
+            if self.still_stands(&known, version, headers) {
+                return Outcome::Admitted(Admitted { identity: Some(known.identity), ..Admitted::default() });
+            }
+            connection.forget();
+        }
+        let note = connection.forget().then_some(
+            "a request without credentials came in the middle of a handshake, which is given up: the client changed its \
+             mind, or a proxy shares this connection among clients",
+        );
+        if self.policy.anonymous {
+            return Outcome::Admitted(Admitted { note, ..Admitted::default() });
+        }
+        Outcome::Refused(Box::new(Refused { note, ..self.challenge(connection) }))
+    }
+
+    /// Whether an identity that its connection proved earlier holds for this request, under the policy of now.
+    fn still_stands(&self, known: &Known, version: Version, headers: &HeaderMap) -> bool {
+        let mechanism = known.identity.mechanism();
+        self.persists(mechanism)
+            && self.policy.providers.iter().any(|provider| provider.takes(mechanism))
+            && known.expires.is_none_or(|end| self.ports.system.now() < end)
+            && self.of_one_client(version, headers).is_ok()
+    }
+
+    const fn persists(&self, mechanism: Mechanism) -> bool {
+        match mechanism {
+            Mechanism::Ntlm => !self.policy.persist_single_request,
+            Mechanism::Kerberos => self.policy.persist_non_ntlm && !self.policy.persist_single_request,
+            Mechanism::Basic => false,
+        }
+    }
+
+    /// Whether all requests of the connection are one client's, as far as this request shows it.
+    fn of_one_client(&self, version: Version, headers: &HeaderMap) -> Result<(), Forbidden> {
+        if version != Version::HTTP_11 {
+            return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
+        }
+        if !self.policy.proxy_pins_connections && ["via", "forwarded", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name)) {
+            return Err(Forbidden::NotOnThisConnection {
+                why: "a proxy forwards requests over it (Via, Forwarded or X-Forwarded-For) and may mix its clients",
+            });
+        }
+        Ok(())
+    }
+
+    async fn with_token(
+        &self,
+        connection: &Connection,
+        version: Version,
+        headers: &HeaderMap,
+        scheme: Scheme,
+        token: &[u8],
+    ) -> Outcome {
+        let one_client = self.of_one_client(version, headers);
+        // From here on the connection knows nobody, until this step says otherwise.
+        let Some((before, turn)) = connection.begin() else {
+            let why = "another of its requests is being authenticated at the same time";
+            return self.refuse(connection, Forbidden::NotOnThisConnection { why }.into(), Some(scheme), &[]);
+        };
+        if !self.challenges.offers(scheme) {
+            let scheme_off = Forbidden::SchemeOff { scheme: crate::challenge::scheme_name(scheme) };
+            return self.refuse(connection, scheme_off.into(), Some(scheme), &[]);
+        }
+        let handshake = match self.handshake(connection, before, scheme, &one_client) {
+            Ok(handshake) => handshake,
+            Err(reason) => return self.refuse(connection, reason, Some(scheme), &[]),
+        };
+
+        let mut out = Vec::new();
+        let mut claimed = None;
+        let reason = match self.drive(handshake, token, &mut out, &mut claimed).await {
+            Ok(Step::Continue(handshake)) => match self.park(scheme, handshake, one_client) {
+                Ok(halfway) => {
+                    turn.end(State::Halfway(halfway));
+                    return Outcome::Refused(Box::new(Refused {
+                        status: Status::CONTINUE,
+                        challenges: vec![token_line(scheme, &out)],
+                        scheme: Some(crate::challenge::scheme_name(scheme)),
+                        keep_connection: true,
+                        ..self.challenge(connection)
+                    }));
+                }
+                Err(reason) => {
+                    out.clear();
+                    reason
+                }
+            },
+            Ok(Step::Established(established)) => {
+                let Established { identity, expires, delegated, note } = *established;
+                if !self.policy.providers.iter().any(|p| p.scheme() == scheme && p.takes(identity.mechanism())) {
+                    let off = Forbidden::MechanismOff(identity.mechanism());
+                    return self.refuse(connection, off.into(), Some(scheme), &[]);
+                }
+                let identity = Arc::new(identity);
+                let persistent = one_client.is_ok() && self.persists(identity.mechanism());
+                if persistent {
+                    turn.end(State::Known(Known { identity: Arc::clone(&identity), expires }));
+                }
+                let final_token = FinalToken {
+                    line: (!out.is_empty()).then(|| token_line(scheme, &out)),
+                    persistent: Some(persistent),
+                };
+                return Outcome::Admitted(Admitted {
+                    identity: Some(identity),
+                    by_token: true,
+                    final_token,
+                    delegated,
+                    note,
+                });
+            }
+            Err(reason) => reason,
+        };
+        drop(turn);
+        match self.refuse(connection, reason, Some(scheme), &out) {
+            Outcome::Refused(refused) => Outcome::Refused(Box::new(Refused { claimed, ..*refused })),
+            admitted @ Outcome::Admitted(_) => admitted,
+        }
+    }
+
+    /// The handshake that this token goes into: the connection's if it waits for one of this scheme, else a new one.
+    fn handshake(
+        &self,
+        connection: &Connection,
+        before: State,
+        scheme: Scheme,
+        one_client: &Result<(), Forbidden>,
+    ) -> Result<Handshake, Reason> {
+        if let State::Halfway(halfway) = before {
+            if let Err(forbidden) = one_client {
+                return Err(forbidden.clone().into());
+            }
+            match halfway.resume(self.ports.system.now(), self.ports.half_open.age()) {
+                Ok((begun, handshake)) if begun == scheme => return Ok(handshake),
+                // Another scheme mid-way begins anew; if its token does not begin anything, the mechanism says so.
+                Ok(_) => {}
+                Err(_) => return Err(Peer::ChallengeExpired.into()),
+            }
+        }
+        Ok(self.acceptor.load().accept(scheme, &connection.bindings()))
+    }
+
+    fn park(&self, scheme: Scheme, handshake: Handshake, one_client: Result<(), Forbidden>) -> Result<Halfway, Reason> {
+        one_client?;
+        Ok(self.ports.half_open.park(scheme, handshake, self.ports.system.now())?)
+    }
+
+    /// Steps through everything that needs no further token of the client.
+    async fn drive(
+        &self,
+        handshake: Handshake,
+        token: &[u8],
+        out: &mut Vec<u8>,
+        claimed: &mut Option<String>,
+    ) -> Result<Step, Reason> {
+        let system = &*self.ports.system;
+        let now = system.now();
+        let mut accept = {
+            let env = &mut Env { now, entropy: &mut EntropyOf(system) };
+            handshake.step(token, env, out).map_err(|reject| reject.reason)?
+        };
+        for _ in 0..MOST_QUESTIONS {
+            accept = match accept {
+                Accept::Continue(handshake) => return Ok(Step::Continue(handshake)),
+                Accept::Established(established) => return Ok(Step::Established(Box::new(established))),
+                Accept::NeedReplayCheck(need) => {
+                    let verdict = self.ports.replay.check(need.key(), now, need.expires());
+                    let env = &mut Env { now, entropy: &mut EntropyOf(system) };
+                    need.answer(verdict, env, out)
+                }
+                Accept::NeedLogon(need) => {
+                    let logon = need.request();
+                    *claimed = Some(format!("{}\\{}", logon.domain, logon.user));
+                    let answer = self.in_time(self.ports.logon.network(logon)).await;
+                    let env = &mut Env { now: system.now(), entropy: &mut EntropyOf(system) };
+                    need.answer(answer, env, out)
+                }
+            }
+            .map_err(|reject| reject.reason)?;
+        }
+        Err(Internal::Invariant("a handshake asks more questions than any mechanism has").into())
+    }
+
+    async fn with_password(&self, connection: &Connection, given: &Password) -> Outcome {
+        if !connection.keeps_secrets() {
+            return self.refuse(connection, Forbidden::BasicInClear.into(), None, &[]);
+        }
+        let answer = self.in_time(self.ports.logon.password(&given.domain, &given.user, &given.password)).await;
+        let reason = match answer {
+            Ok(verified) => {
+                let identity = Some(Arc::new(Identity::from_password(verified)));
+                return Outcome::Admitted(Admitted { identity, by_token: true, ..Admitted::default() });
+            }
+            Err(LogonError::Refused(status)) => Reason::Logon(status),
+            Err(LogonError::Unavailable(why)) => Unavailable::Accounts(why).into(),
+        };
+        Outcome::Refused(Box::new(Refused {
+            status: Status::of_password(&reason),
+            reason: Some(reason),
+            scheme: Some("Basic"),
+            claimed: Some(given.name()),
+            ..self.challenge(connection)
+        }))
+    }
+
+    /// An authority that does not answer in time is one that cannot be asked.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, LogonError>>) -> Result<T, LogonError> {
+        tokio::time::timeout(self.ports.logon_timeout, answer).await.unwrap_or_else(|_| {
+            let seconds = self.ports.logon_timeout.as_secs();
+            Err(LogonError::Unavailable(format!("no answer within {seconds} seconds")))
+        })
+    }
+
+    fn refuse(&self, connection: &Connection, reason: Reason, scheme: Option<Scheme>, error_token: &[u8]) -> Outcome {
+        let status = Status::of(&reason);
+        let basic = connection.keeps_secrets();
+        let challenges = match scheme {
+            _ if status.http != http::StatusCode::UNAUTHORIZED => Vec::new(),
+            Some(scheme) if !error_token.is_empty() && helps_the_client(&reason) => {
+                self.challenges.refusing(scheme, error_token, basic).collect()
+            }
+            _ => self.challenges.initial(basic).collect(),
+        };
+        Outcome::Refused(Box::new(Refused {
+            status,
+            challenges,
+            reason: Some(reason),
+            scheme: scheme.map(crate::challenge::scheme_name),
+            ..self.challenge(connection)
+        }))
+    }
+}
+
+enum Step {
+    Continue(Handshake),
+    Established(Box<Established>),
+}
+
+/// Whether the error token is worth sending: a KRB-ERROR lets a client correct its clock or drop a stale ticket. After
+/// everything else a bare challenge serves better, because a browser takes that for "ask for another password" and a token
+/// for a broken server.
+const fn helps_the_client(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Peer(
+            Peer::ClockSkew { .. }
+                | Peer::TicketExpired { .. }
+                | Peer::TicketNotYetValid { .. }
+                | Peer::NoKey { .. }
+                | Peer::TicketIntegrity { .. }
+                | Peer::WrongService { .. }
+        )
+    )
+}
+
+/// A replay check and a logon at most, and some room.
+const MOST_QUESTIONS: usize = 4;

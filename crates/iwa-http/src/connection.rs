@@ -1,0 +1,336 @@
+//! What a server remembers of one connection: who proved themselves on it, or how far they came. MS-NTHT 1.3, RFC 4559 6.
+//!
+//! NTLM, and Kerberos in several legs, authenticate a connection and not a request. So the state lives here, in one value a
+//! connection, which is never shared, never keyed by an address, and gone when the connection is.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use iwa_auth::reject::Unavailable;
+use iwa_auth::{ChannelBindings, Handshake, Identity, Scheme, UnixTime};
+
+/// One connection of one client.
+pub struct Connection {
+    peer: SocketAddr,
+    local: SocketAddr,
+    /// `None`: no TLS.
+    tls: Option<ChannelBindings>,
+    requests: AtomicU64,
+    state: Mutex<State>,
+}
+
+impl Connection {
+    /// A connection without TLS.
+    #[must_use]
+    pub const fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer, local, tls: None, requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
+    }
+
+    /// A connection over TLS that ends here, with the bindings of the certificate it was made with.
+    #[must_use]
+    pub const fn tls(peer: SocketAddr, local: SocketAddr, bindings: ChannelBindings) -> Self {
+        Self { peer, local, tls: Some(bindings), requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The address the client connected to.
+    #[must_use]
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How many requests were authenticated on it, this one included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether a password may travel on it: over TLS, or without leaving this machine.
+    #[must_use]
+    pub fn keeps_secrets(&self) -> bool {
+        self.tls.is_some() || (self.peer.ip().to_canonical().is_loopback() && self.local.ip().to_canonical().is_loopback())
+    }
+
+    pub(crate) fn bindings(&self) -> ChannelBindings {
+        self.tls.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Who proved themselves here, if that stands.
+    pub(crate) fn known(&self) -> Option<Known> {
+        match &*self.lock() {
+            State::Known(known) => Some(known.clone()),
+            State::Fresh | State::Halfway(_) | State::Busy => None,
+        }
+    }
+
+    /// Forgets everything, and says whether a handshake was under way.
+    pub(crate) fn forget(&self) -> bool {
+        let mut state = self.lock();
+        match &*state {
+            // Whoever is at work ends it.
+            State::Busy => false,
+            State::Fresh => false,
+            State::Known(_) => {
+                *state = State::Fresh;
+                false
+            }
+            State::Halfway(_) => {
+                *state = State::Fresh;
+                true
+            }
+        }
+    }
+
+    /// Takes the state out for a request that brings a token. `None` if another request is at it, which HTTP/1.1 does not
+    /// do by itself.
+    pub(crate) fn begin(&self) -> Option<(State, Turn<'_>)> {
+        let mut state = self.lock();
+        match core::mem::replace(&mut *state, State::Busy) {
+            State::Busy => None,
+            before => Some((before, Turn { connection: self })),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("local", &self.local)
+            .field("tls", &self.tls.is_some())
+            .field("requests", &self.requests())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far the client of a connection came.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// It proved nothing.
+    Fresh,
+    /// A token of ours is out.
+    Halfway(Halfway),
+    /// It proved itself.
+    Known(Known),
+    /// A request is being authenticated now.
+    Busy,
+}
+
+/// Somebody who proved themselves on a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) expires: Option<UnixTime>,
+}
+
+/// One request's hold of the state. Unless it is ended with a new state, the connection forgets everything: an abandoned or
+/// panicked request leaves nothing half-done behind.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    connection: &'a Connection,
+}
+
+impl Turn<'_> {
+    pub(crate) fn end(self, state: State) {
+        *self.connection.lock() = state;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.connection.lock();
+        if matches!(*state, State::Busy) {
+            *state = State::Fresh;
+        }
+    }
+}
+
+/// A handshake that waits for the client, and its place among all that wait.
+#[derive(Debug)]
+pub(crate) struct Halfway {
+    scheme: Scheme,
+    since: UnixTime,
+    slot: Arc<Slot>,
+}
+
+/// Boxed, so that a place in the queue whose handshake is over costs next to nothing.
+type Slot = Mutex<Option<Box<Handshake>>>;
+
+impl Halfway {
+    /// The handshake, if it was not given up meanwhile; `Err` if it waited too long.
+    pub(crate) fn resume(self, now: UnixTime, age: Duration) -> Result<(Scheme, Handshake), Expired> {
+        let handshake = take(&self.slot).ok_or(Expired)?;
+        if now.distance(self.since) > age { Err(Expired) } else { Ok((self.scheme, *handshake)) }
+    }
+}
+
+/// The handshake waited too long.
+#[derive(Debug)]
+pub(crate) struct Expired;
+
+/// All handshakes that wait for their clients, over all connections: bounded in number and age.
+///
+/// A handshake that is too old is dropped when room is needed; its connection may stay idle as long as it likes.
+#[derive(Debug)]
+pub struct HalfOpen {
+    most: usize,
+    age: Duration,
+    waiting: Mutex<VecDeque<(UnixTime, Weak<Slot>)>>,
+}
+
+impl HalfOpen {
+    /// At most `most` handshakes at once, each for at most `age`.
+    #[must_use]
+    pub const fn new(most: usize, age: Duration) -> Self {
+        Self { most, age, waiting: Mutex::new(VecDeque::new()) }
+    }
+
+    /// How long one may wait.
+    #[must_use]
+    pub const fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// How many wait now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().iter().filter(|(_, slot)| slot.strong_count() > 0).count()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn park(&self, scheme: Scheme, handshake: Handshake, now: UnixTime) -> Result<Halfway, Unavailable> {
+        let slot = Arc::new(Mutex::new(Some(Box::new(handshake))));
+        let mut waiting = self.lock();
+        // They stand in the order of their ages.
+        while let Some((since, old)) = waiting.front() {
+            let expired = now.distance(*since) > self.age;
+            match old.upgrade() {
+                Some(old) if expired => drop(take(&old)),
+                Some(_) => break,
+                None => {}
+            }
+            waiting.pop_front();
+        }
+        if waiting.len() >= self.most {
+            waiting.retain(|(_, slot)| slot.strong_count() > 0);
+        }
+        if waiting.len() >= self.most {
+            return Err(Unavailable::TooManyHandshakes);
+        }
+        waiting.push_back((now, Arc::downgrade(&slot)));
+        Ok(Halfway { scheme, since: now, slot })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(UnixTime, Weak<Slot>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take(slot: &Slot) -> Option<Box<Handshake>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[cfg(test)]
+mod tests {
+    use iwa_auth::accept::AcceptorConfig;
+    use iwa_auth::{Acceptor, BindingPolicy};
+
+    use super::*;
+
+    fn handshake() -> Handshake {
+        let config = AcceptorConfig { mechanisms: Vec::new(), krb5: None, ntlm: None, binding: BindingPolicy::None };
+        Acceptor::new(config).accept(Scheme::Ntlm, &ChannelBindings::none())
+    }
+
+    fn connection() -> Connection {
+        Connection::plain(SocketAddr::from(([127, 0, 0, 1], 40000)), SocketAddr::from(([127, 0, 0, 1], 80)))
+    }
+
+    const AGE: Duration = Duration::from_secs(30);
+
+    fn at(seconds: i64) -> UnixTime {
+        UnixTime::from_secs(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn half_open_handshakes_are_bounded_in_number() {
+        let half_open = HalfOpen::new(2, AGE);
+        let first = half_open.park(Scheme::Ntlm, handshake(), at(0)).expect("room");
+        let _second = half_open.park(Scheme::Ntlm, handshake(), at(0)).expect("room");
+        assert_eq!(half_open.park(Scheme::Ntlm, handshake(), at(1)).err(), Some(Unavailable::TooManyHandshakes));
+        // A connection that closes or goes on makes room.
+        drop(first);
+        assert!(half_open.park(Scheme::Ntlm, handshake(), at(2)).is_ok());
+    }
+
+    #[test]
+    fn half_open_handshakes_are_bounded_in_age() {
+        let half_open = HalfOpen::new(1, AGE);
+        let old = half_open.park(Scheme::Ntlm, handshake(), at(0)).expect("room");
+        let young = half_open.park(Scheme::Ntlm, handshake(), at(31)).expect("the old one goes");
+        assert!(old.resume(at(31), AGE).is_err());
+        assert!(young.resume(at(40), AGE).is_ok());
+    }
+
+    #[test]
+    fn a_handshake_that_waited_too_long_is_refused_although_nobody_needed_its_room() {
+        let half_open = HalfOpen::new(10, AGE);
+        let old = half_open.park(Scheme::Ntlm, handshake(), at(0)).expect("room");
+        assert!(old.resume(at(31), AGE).is_err());
+        assert!(half_open.is_empty());
+    }
+
+    #[test]
+    fn handshakes_that_ended_do_not_count() {
+        let half_open = HalfOpen::new(3, AGE);
+        for second in 0..1000 {
+            let parked = half_open.park(Scheme::Ntlm, handshake(), at(second / 500)).expect("room");
+            assert!(parked.resume(at(second / 500), AGE).is_ok());
+        }
+        assert!(half_open.is_empty());
+        assert!(half_open.lock().len() <= 3);
+    }
+
+    #[test]
+    fn an_abandoned_request_leaves_nothing_behind() {
+        let connection = connection();
+        let (_, turn) = connection.begin().expect("nobody is at it");
+        assert!(connection.begin().is_none(), "two requests at once");
+        drop(turn);
+        assert!(matches!(connection.begin(), Some((State::Fresh, _))));
+    }
+
+    #[test]
+    fn a_password_may_travel_over_tls_or_within_this_machine() {
+        let remote = SocketAddr::from(([192, 0, 2, 7], 40000));
+        let local = SocketAddr::from(([127, 0, 0, 1], 80));
+        assert!(connection().keeps_secrets());
+        assert!(!Connection::plain(remote, local).keeps_secrets());
+        assert!(Connection::tls(remote, local, ChannelBindings::none()).keeps_secrets());
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:1".parse().expect("an address");
+        assert!(Connection::plain(mapped, mapped).keeps_secrets());
+    }
+}
