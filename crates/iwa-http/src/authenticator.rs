@@ -17,8 +17,8 @@ use arc_swap::ArcSwap;
 use http::header::HeaderValue;
 use http::{HeaderMap, Version};
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
-use iwa_auth::reject::{Internal, Malformed, Peer, Policy as Forbidden, Reason, Unavailable};
-use iwa_auth::{Accept, Acceptor, ChannelBindings, Env, Established, Handshake, Identity, Mechanism, Scheme, Secret};
+use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
+use iwa_auth::{Accept, Acceptor, Env, Established, Handshake, Identity, Mechanism, Scheme};
 
 use crate::challenge::{Challenges, FinalToken, Provider, token_line};
 use crate::connection::{Connection, HalfOpen, Halfway, Known, State};
@@ -229,7 +229,9 @@ impl Authenticator {
         if version != Version::HTTP_11 {
             return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
         }
-        if !self.policy.proxy_pins_connections && ["via", "forwarded", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name)) {
+        if !self.policy.proxy_pins_connections
+            && ["via", "forwarded", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name))
+        {
             return Err(Forbidden::NotOnThisConnection {
                 why: "a proxy forwards requests over it (Via, Forwarded or X-Forwarded-For) and may mix its clients",
             });

@@ -160,8 +160,12 @@ impl FinalToken {
     pub fn attach(&self, headers: &mut HeaderMap) {
         if let Some(line) = &self.line {
             if headers.contains_key(WWW_AUTHENTICATE) {
-                let others: Vec<HeaderValue> =
-                    headers.get_all(WWW_AUTHENTICATE).iter().filter(|value| !is_bare_negotiate(value)).cloned().collect();
+                let others: Vec<HeaderValue> = headers
+                    .get_all(WWW_AUTHENTICATE)
+                    .iter()
+                    .filter(|value| !is_bare_negotiate(value))
+                    .cloned()
+                    .collect();
                 headers.remove(WWW_AUTHENTICATE);
                 for other in others {
                     headers.append(WWW_AUTHENTICATE, other);

@@ -57,7 +57,8 @@ impl Connection {
     /// Whether a password may travel on it: over TLS, or without leaving this machine.
     #[must_use]
     pub fn keeps_secrets(&self) -> bool {
-        self.tls.is_some() || (self.peer.ip().to_canonical().is_loopback() && self.local.ip().to_canonical().is_loopback())
+        self.tls.is_some()
+            || (self.peer.ip().to_canonical().is_loopback() && self.local.ip().to_canonical().is_loopback())
     }
 
     pub(crate) fn bindings(&self) -> ChannelBindings {

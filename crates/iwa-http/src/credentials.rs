@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn schemes_are_read_in_any_case() {
         for line in ["Negotiate YWJj", "negotiate YWJj", "NEGOTIATE   YWJj "] {
-            assert!(matches!(read(&[line]), Ok(Some(Credentials::Windows(Scheme::Negotiate, token))) if token == b"abc"));
+            assert!(
+                matches!(read(&[line]), Ok(Some(Credentials::Windows(Scheme::Negotiate, token))) if token == b"abc")
+            );
         }
         assert!(matches!(read(&["nTlM YWJj"]), Ok(Some(Credentials::Windows(Scheme::Ntlm, _)))));
     }
@@ -133,7 +135,14 @@ mod tests {
     #[test]
     fn what_is_not_strict_base64_is_refused() {
         // The URL-safe alphabet, missing and surplus padding, non-zero trailing bits, whitespace inside.
-        for line in ["Negotiate _-8=", "Negotiate YQ", "Negotiate YQ===", "Negotiate YR==", "Negotiate YW Jj", "Negotiate YW\tJj"] {
+        for line in [
+            "Negotiate _-8=",
+            "Negotiate YQ",
+            "Negotiate YQ===",
+            "Negotiate YR==",
+            "Negotiate YW Jj",
+            "Negotiate YW\tJj",
+        ] {
             assert!(read(&[line]).is_err(), "{line}");
         }
     }
