@@ -28,6 +28,7 @@ pub mod header;
 pub mod krb5;
 pub mod ndr;
 pub mod pac;
+pub mod ntlm;
 pub mod reader;
 pub mod sid;
 pub mod spnego;
