@@ -142,7 +142,9 @@ fn explain_lm_response(raw: &[u8], start: usize) -> Node {
     match raw {
         [] => node,
         [0] => node.noted("anonymous"),
-        _ if raw.iter().all(|byte| *byte == 0) => node.noted("none: zeros, as NTLMv2 clients send that got a timestamp"),
+        _ if raw.iter().all(|byte| *byte == 0) => {
+            node.noted("none: zeros, as NTLMv2 clients send that got a timestamp")
+        }
         _ => node.noted("LM, LMv2, or the client challenge of NTLMv1 with extended session security"),
     }
 }

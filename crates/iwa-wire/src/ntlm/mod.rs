@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use crate::error::{ErrorKind, ParseError};
 use crate::explain::{Explain, Node, hex, printable, text};
 use crate::reader::Reader;
+use crate::utf16::Utf16;
 
 /// What every message begins with.
 pub const SIGNATURE: [u8; 8] = *b"NTLMSSP\0";
@@ -99,9 +100,7 @@ impl Explain for Message<'_> {
             Some(MessageType::Negotiate) => Negotiate::explain(bytes, offset),
             Some(MessageType::Challenge) => Challenge::explain(bytes, offset),
             Some(MessageType::Authenticate) => Authenticate::explain(bytes, offset),
-            None => {
-                Node::leaf("NTLM", hex(bytes), offset..offset + bytes.len()).broken(unknown(bytes, offset))
-            }
+            None => Node::leaf("NTLM", hex(bytes), offset..offset + bytes.len()).broken(unknown(bytes, offset)),
         }
     }
 }
@@ -151,9 +150,9 @@ impl<'a> Text<'a> {
     #[must_use]
     pub fn decode(&self) -> Cow<'a, str> {
         if self.unicode {
-            let (pairs, _) = self.bytes.as_chunks::<2>();
-            let units = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
-            return char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+            // A length that is odd is refused by the parsers; the explainers show what there is.
+            let even = self.bytes.len() & !1;
+            return Utf16::new(self.bytes.get(..even).unwrap_or_default()).unwrap_or_default().to_string().into();
         }
         match core::str::from_utf8(self.bytes) {
             Ok(utf8) => Cow::Borrowed(utf8),
@@ -172,9 +171,7 @@ impl core::fmt::Debug for Text<'_> {
 #[must_use]
 pub fn utf16le(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 * text.len());
-    for unit in text.encode_utf16() {
-        bytes.extend_from_slice(&unit.to_le_bytes());
-    }
+    Utf16::write(text, &mut bytes);
     bytes
 }
 
@@ -300,11 +297,8 @@ impl<'o> Writer<'o> {
     /// Length and offset of the next payload field.
     fn span(&mut self, field: &[u8], what: &'static str) -> Result<(), ParseError> {
         let offset = self.out.len() - self.base;
-        let limit = ParseError {
-            format: self.format,
-            offset,
-            kind: ErrorKind::Limit { what, limit: usize::from(u16::MAX) },
-        };
+        let limit =
+            ParseError { format: self.format, offset, kind: ErrorKind::Limit { what, limit: usize::from(u16::MAX) } };
         let length = u16::try_from(field.len()).map_err(|_| limit)?.to_le_bytes();
         let start = u32::try_from(self.payload).map_err(|_| limit)?;
         self.payload += field.len();
@@ -371,7 +365,9 @@ impl<'a> Explainer<'a> {
         match Version::read(&mut self.reader) {
             Ok(Version { major, minor, build, revision }) => {
                 let words = format!("{major}.{minor} build {build}, NTLM revision {revision}");
-                self.node.children.push(Node { spec: "MS-NLMP 2.2.2.10", ..Node::leaf("Version", words, start..start + 8) });
+                self.node
+                    .children
+                    .push(Node { spec: "MS-NLMP 2.2.2.10", ..Node::leaf("Version", words, start..start + 8) });
             }
             Err(error) => self.ended(error),
         }

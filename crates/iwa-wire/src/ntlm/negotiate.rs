@@ -62,7 +62,8 @@ impl<'a> Negotiate<'a> {
             (Flags::OEM_WORKSTATION_SUPPLIED, !self.workstation.is_empty()),
             (Flags::VERSION, self.version.is_some()),
         ];
-        let flags = announced.iter().fold(self.flags, |flags, (bit, on)| if *on { flags | *bit } else { flags & !*bit });
+        let flags =
+            announced.iter().fold(self.flags, |flags, (bit, on)| if *on { flags | *bit } else { flags & !*bit });
         let mut writer = Writer::new(MessageType::Negotiate, WITH_VERSION, out);
         writer.out.extend_from_slice(&flags.0.to_le_bytes());
         writer.span(self.domain.bytes, "DomainName")?;
@@ -99,4 +100,3 @@ impl Explain for Negotiate<'_> {
         explainer.finish(Negotiate::parse(bytes).map(|_| ()))
     }
 }
-
