@@ -1,0 +1,172 @@
+//! A logon with a local account, as Windows decides it. MS-NLMP 3.3.2, MS-APDS 3.1.5, KB 103390.
+//!
+//! - The domain: the machine's own name, a name that nobody knows, and none at all mean the local account. What counts is
+//!   the proof, which hashes the client's own spelling of the domain; a few clients hash another than they send, so the
+//!   upper-case and the empty one are tried too.
+//! - The order: a lock-out is said whatever the password is, so that guessing on gains nothing; everything else that keeps
+//!   an account out (disabled, expired, password to be changed) is said only after a right password, so that it tells
+//!   nothing to somebody who does not know it.
+//! - An unknown account costs what a known one costs.
+
+use iwa_auth::krb5::etype::{self, Etype};
+use iwa_auth::ntlm::crypto;
+use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
+use iwa_auth::{Account, NtStatus, Secret, UnixTime};
+
+use super::record::{Key, User};
+use super::snapshot::Snapshot;
+use super::{AccountsError, LocalAccounts, now};
+
+impl Logon for LocalAccounts {
+    fn network<'a>(&'a self, logon: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
+        Box::pin(async move {
+            let snapshot = self.current().await.map_err(unavailable)?;
+            self.verify_network(&snapshot, logon, now())
+        })
+    }
+
+    fn password<'a>(
+        &'a self,
+        domain: &'a str,
+        user: &'a str,
+        password: &'a Secret<String>,
+    ) -> Answer<'a, Result<PasswordVerified, LogonError>> {
+        Box::pin(async move {
+            let snapshot = self.current().await.map_err(unavailable)?;
+            self.verify_password(&snapshot, domain, user, password, now())
+        })
+    }
+}
+
+impl LocalAccounts {
+    /// Verifies an NTLMv2 response against these accounts.
+    ///
+    /// # Errors
+    /// Why the account may not in, as an NTSTATUS, or that the failures cannot be counted.
+    pub fn verify_network(
+        &self,
+        snapshot: &Snapshot,
+        logon: &NetworkLogon,
+        now: UnixTime,
+    ) -> Result<LogonInfo, LogonError> {
+        let user = snapshot.logon_account(&logon.domain, &logon.user);
+        self.check_lockout(user, now)?;
+        let hash = user.map_or(&NOBODY, |user| user.nt_hash.expose());
+        let upper = logon.domain.to_uppercase();
+        let verify = |domain: &str| {
+            crypto::verify_ntlmv2(hash, &logon.user, domain, &logon.server_challenge, &logon.nt_response)
+        };
+        let verified = verify(&logon.domain)
+            .or_else(|| if upper == logon.domain { None } else { verify(&upper) })
+            .or_else(|| if logon.domain.is_empty() { None } else { verify("") });
+        let user = self.conclude(user, verified.is_some(), now)?;
+        // Invariant: `conclude` refuses what was not verified.
+        let session_base_key = verified.ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
+        Ok(LogonInfo { account: account(snapshot, user), groups: snapshot.group_sids(user.rid), session_base_key })
+    }
+
+    /// Verifies a password against these accounts.
+    ///
+    /// # Errors
+    /// As [`LocalAccounts::verify_network`].
+    pub fn verify_password(
+        &self,
+        snapshot: &Snapshot,
+        domain: &str,
+        user: &str,
+        password: &Secret<String>,
+        now: UnixTime,
+    ) -> Result<PasswordVerified, LogonError> {
+        let user = snapshot.logon_account(domain, user);
+        self.check_lockout(user, now)?;
+        let hash = user.map_or(&NOBODY, |user| user.nt_hash.expose());
+        let right = nt_hash(password.expose()).ct_eq(hash);
+        let user = self.conclude(user, right, now)?;
+        Ok(PasswordVerified::by_authority(account(snapshot, user), snapshot.group_sids(user.rid)))
+    }
+
+    /// Whether this account may be proved at all now: the KDC asks before it looks at pre-authentication.
+    ///
+    /// # Errors
+    /// [`NtStatus::ACCOUNT_LOCKED_OUT`], or that the failures cannot be read.
+    pub fn check_lockout(&self, user: Option<&User>, now: UnixTime) -> Result<(), LogonError> {
+        match user {
+            Some(user) if self.failures(user.rid).map_err(unavailable)?.locked(now) => {
+                Err(LogonError::Refused(NtStatus::ACCOUNT_LOCKED_OUT))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends an attempt: counts it, and says whether the account may in. `right` is what the proof showed.
+    ///
+    /// # Errors
+    /// Why the account may not in.
+    pub fn conclude<'s>(&self, user: Option<&'s User>, right: bool, now: UnixTime) -> Result<&'s User, LogonError> {
+        let refused = |status| Err(LogonError::Refused(status));
+        let Some(user) = user else { return refused(NtStatus::NO_SUCH_USER) };
+        let failures = &self.inner.failures;
+        if !right {
+            let after = failures.count(user.rid, &self.inner.lockout, now).map_err(unavailable)?;
+            if after.locked(now) {
+                tracing::warn!(account = %user.name, failures = after.count, "locked out after too many failures");
+            }
+            return refused(NtStatus::WRONG_PASSWORD);
+        }
+        // Attempts run side by side: others may have locked the account since this one began, and then its luck is void.
+        let known = failures.of(user.rid).map_err(unavailable)?;
+        if known != super::Failures::default() && failures.forgive(user.rid, now).map_err(unavailable)?.locked(now) {
+            return refused(NtStatus::ACCOUNT_LOCKED_OUT);
+        }
+        user.check(now).map(|()| user).map_err(LogonError::Refused)
+    }
+}
+
+impl User {
+    /// What keeps this account out although its password is right.
+    ///
+    /// # Errors
+    /// The NTSTATUS.
+    pub fn check(&self, now: UnixTime) -> Result<(), NtStatus> {
+        if self.disabled {
+            Err(NtStatus::ACCOUNT_DISABLED)
+        } else if self.expires.is_some_and(|expires| expires <= now) {
+            Err(NtStatus::ACCOUNT_EXPIRED)
+        } else if self.must_change {
+            Err(NtStatus::PASSWORD_MUST_CHANGE)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Snapshot {
+    /// The account that a client means by this domain and user. Without a domain the user may be a UPN.
+    #[must_use]
+    pub fn logon_account(&self, domain: &str, user: &str) -> Option<&User> {
+        let upn = || if domain.is_empty() && user.contains('@') { self.user_by_upn(user) } else { None };
+        self.user(user).or_else(upn)
+    }
+}
+
+/// The account as the rest of the program knows it.
+#[must_use]
+pub fn account(snapshot: &Snapshot, user: &User) -> Account {
+    let machine = snapshot.machine();
+    Account {
+        name: user.name.clone(),
+        domain: machine.name.clone(),
+        realm: Some(machine.realm.clone()),
+        upn: Some(user.upn.clone()),
+        display_name: Some(user.display_name.clone()).filter(|name| !name.is_empty()),
+        sid: Some(machine.sid_of(user.rid)),
+    }
+}
+
+fn unavailable(error: AccountsError) -> LogonError {
+    LogonError::Unavailable(error.to_string())
+}
+
+/// What an unknown account is compared with: no password has this NT hash as far as anybody knows, and a logon without an
+/// account is refused whatever the comparison says.
+const NOBODY: [u8; 16] = [0x5a; 16];
