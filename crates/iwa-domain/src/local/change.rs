@@ -1,11 +1,14 @@
 //! Changing the accounts: every change is one transaction.
 
+use iwa_auth::krb5::etype::{Etype, Key};
 use iwa_auth::{Secret, UnixTime};
 use iwa_wire::Sid;
+use zeroize::Zeroizing;
 
+use super::crypto;
 use super::error::AccountsError;
 use super::name::{self, NameError, same};
-use super::record::{Group, Key, KeySet, Machine, Rid, Service, User};
+use super::record::{Group, KeySet, Machine, Rid, Service, User};
 use super::store::Edit;
 use super::{LocalAccounts, now};
 
@@ -80,7 +83,12 @@ impl LocalAccounts {
     ///
     /// # Errors
     /// There is no such account, the password cannot be used, or the store cannot be written.
-    pub fn set_password(&self, name: &str, password: &Secret<String>, must_change: bool) -> Result<User, AccountsError> {
+    pub fn set_password(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+        must_change: bool,
+    ) -> Result<User, AccountsError> {
         let snapshot = self.snapshot()?;
         let user = snapshot.user(name).ok_or_else(|| no_such("account", name))?;
         let (rid, spelled) = (user.rid, user.name.clone());
@@ -160,8 +168,12 @@ impl LocalAccounts {
         name::check_text(comment).map_err(named(comment))?;
         self.inner.store.change(|edit| {
             check_free(&edit.users()?, &edit.groups()?, name)?;
-            let group =
-                Group { rid: edit.next_rid()?, name: name.to_owned(), comment: comment.to_owned(), members: Vec::new() };
+            let group = Group {
+                rid: edit.next_rid()?,
+                name: name.to_owned(),
+                comment: comment.to_owned(),
+                members: Vec::new(),
+            };
             edit.put_group(&group)?;
             Ok(group)
         })
@@ -222,8 +234,7 @@ impl LocalAccounts {
         name::check_spn(spn).map_err(named(spn))?;
         let fresh = random_keys(0)?;
         self.inner.store.change(|edit| {
-            let mut service =
-                edit.service(spn)?.unwrap_or_else(|| Service { name: spn.to_owned(), keys: Vec::new() });
+            let mut service = edit.service(spn)?.unwrap_or_else(|| Service { name: spn.to_owned(), keys: Vec::new() });
             let kvno = service.keys.first().map_or(1, |newest| newest.kvno.wrapping_add(1).max(1));
             service.keys.insert(0, KeySet { kvno, ..fresh });
             service.keys.truncate(KEPT_KEYS);
@@ -271,8 +282,9 @@ fn derive(
 ) -> Result<(Secret<[u8; 16]>, KeySet), AccountsError> {
     check_password(password)?;
     let salt = format!("{realm}{name}");
-    let keys = super::logon::string_to_keys(password, &salt);
-    Ok((super::logon::nt_hash(password.expose()), KeySet { kvno, salt, keys }))
+    let keys =
+        ETYPES.iter().filter_map(|&etype| Key::from_password(etype, password.expose(), salt.as_bytes(), None).ok());
+    Ok((crypto::nt_hash(password.expose()), KeySet { kvno, keys: keys.collect(), salt }))
 }
 
 fn check_password(password: &Secret<String>) -> Result<(), AccountsError> {
@@ -291,12 +303,15 @@ fn check_password(password: &Secret<String>) -> Result<(), AccountsError> {
 
 /// Random keys for every encryption type that is in use, strongest first (RFC 3961 `random-to-key` of AES is the identity).
 fn random_keys(kvno: u32) -> Result<KeySet, AccountsError> {
-    let keys = vec![
-        Key { etype: 18, key: Secret::new(random::<32>()?.to_vec()) },
-        Key { etype: 20, key: Secret::new(random::<32>()?.to_vec()) },
-        Key { etype: 17, key: Secret::new(random::<16>()?.to_vec()) },
-        Key { etype: 19, key: Secret::new(random::<16>()?.to_vec()) },
-    ];
+    let keys = ETYPES
+        .iter()
+        .map(|&etype| {
+            let mut bytes = Zeroizing::new([0; 32]);
+            let bytes = bytes.get_mut(..etype.key_size()).ok_or(AccountsError::Entropy)?;
+            getrandom::fill(bytes).map_err(|_| AccountsError::Entropy)?;
+            Key::new(etype, bytes).ok_or(AccountsError::Entropy)
+        })
+        .collect::<Result<_, _>>()?;
     Ok(KeySet { kvno, salt: String::new(), keys })
 }
 
@@ -383,3 +398,7 @@ fn no_such(kind: &'static str, name: &str) -> AccountsError {
 const MAX_PASSWORD: usize = 256;
 /// The present keys of a service and the ones before.
 const KEPT_KEYS: usize = 2;
+/// The encryption types an account has keys of. AES with SHA-1 stands first because every client has it; RC4's key is the
+/// NT hash itself.
+const ETYPES: [Etype; 4] =
+    [Etype::Aes256CtsHmacSha1, Etype::Aes256CtsHmacSha384, Etype::Aes128CtsHmacSha1, Etype::Aes128CtsHmacSha256];

@@ -127,7 +127,10 @@ impl fmt::Display for AccountsError {
                 write!(f, "the accounts in {} cannot be used: {error}", path.display())
             }
             Self::Damaged { what } => {
-                write!(f, "the accounts are damaged: {what} does not read back; restore the state directory from a backup")
+                write!(
+                    f,
+                    "the accounts are damaged: {what} does not read back; restore the state directory from a backup"
+                )
             }
             Self::Newer { found } => write!(
                 f,
@@ -160,4 +163,3 @@ impl core::error::Error for AccountsError {
         }
     }
 }
-

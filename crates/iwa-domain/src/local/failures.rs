@@ -132,11 +132,7 @@ impl FailureFile {
     }
 
     /// Works under the lock that all processes share. Whoever holds it does so for microseconds.
-    fn locked<T>(
-        &self,
-        file: &mut File,
-        work: impl FnOnce(&mut File) -> io::Result<T>,
-    ) -> Result<T, AccountsError> {
+    fn locked<T>(&self, file: &mut File, work: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, AccountsError> {
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -184,12 +180,9 @@ fn read(file: &mut File, rid: Rid) -> io::Result<Option<Failures>> {
 
 fn write(file: &mut File, rid: Rid, failures: &Failures) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(SIZE);
-    for field in [
-        u64::from(failures.count),
-        failures.last.micros(),
-        failures.locked_until.micros(),
-        checksum(rid, failures),
-    ] {
+    for field in
+        [u64::from(failures.count), failures.last.micros(), failures.locked_until.micros(), checksum(rid, failures)]
+    {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
     file.seek(SeekFrom::Start(place(rid)))?;

@@ -8,12 +8,11 @@
 //!   nothing to somebody who does not know it.
 //! - An unknown account costs what a known one costs.
 
-use iwa_auth::krb5::etype::{self, Etype};
-use iwa_auth::ntlm::crypto;
 use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
 use iwa_auth::{Account, NtStatus, Secret, UnixTime};
 
-use super::record::{Key, User};
+use super::crypto;
+use super::record::User;
 use super::snapshot::Snapshot;
 use super::{AccountsError, LocalAccounts, now};
 
@@ -62,7 +61,7 @@ impl LocalAccounts {
         let user = self.conclude(user, verified.is_some(), now)?;
         // Invariant: `conclude` refuses what was not verified.
         let session_base_key = verified.ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
-        Ok(LogonInfo { account: account(snapshot, user), groups: snapshot.group_sids(user.rid), session_base_key })
+        Ok(LogonInfo { account: snapshot.account(user), groups: snapshot.group_sids(user.rid), session_base_key })
     }
 
     /// Verifies a password against these accounts.
@@ -80,9 +79,9 @@ impl LocalAccounts {
         let user = snapshot.logon_account(domain, user);
         self.check_lockout(user, now)?;
         let hash = user.map_or(&NOBODY, |user| user.nt_hash.expose());
-        let right = nt_hash(password.expose()).ct_eq(hash);
+        let right = crypto::nt_hash(password.expose()).ct_eq(hash);
         let user = self.conclude(user, right, now)?;
-        Ok(PasswordVerified::by_authority(account(snapshot, user), snapshot.group_sids(user.rid)))
+        Ok(PasswordVerified::by_authority(snapshot.account(user), snapshot.group_sids(user.rid)))
     }
 
     /// Whether this account may be proved at all now: the KDC asks before it looks at pre-authentication.
@@ -147,19 +146,19 @@ impl Snapshot {
         let upn = || if domain.is_empty() && user.contains('@') { self.user_by_upn(user) } else { None };
         self.user(user).or_else(upn)
     }
-}
 
-/// The account as the rest of the program knows it.
-#[must_use]
-pub fn account(snapshot: &Snapshot, user: &User) -> Account {
-    let machine = snapshot.machine();
-    Account {
-        name: user.name.clone(),
-        domain: machine.name.clone(),
-        realm: Some(machine.realm.clone()),
-        upn: Some(user.upn.clone()),
-        display_name: Some(user.display_name.clone()).filter(|name| !name.is_empty()),
-        sid: Some(machine.sid_of(user.rid)),
+    /// An account as the rest of the program knows it.
+    #[must_use]
+    pub fn account(&self, user: &User) -> Account {
+        let machine = self.machine();
+        Account {
+            name: user.name.clone(),
+            domain: machine.name.clone(),
+            realm: Some(machine.realm.clone()),
+            upn: Some(user.upn.clone()),
+            display_name: Some(user.display_name.clone()).filter(|name| !name.is_empty()),
+            sid: Some(machine.sid_of(user.rid)),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod error;
 pub mod name;
 
 mod change;
+mod crypto;
 mod failures;
 mod logon;
 mod record;
@@ -39,7 +40,7 @@ use iwa_auth::UnixTime;
 pub use change::{NewUser, UserChange};
 pub use error::AccountsError;
 pub use failures::{Failures, Lockout};
-pub use record::{Group, Key, KeySet, Machine, Rid, Service, User};
+pub use record::{Group, KeySet, Machine, Rid, Service, User};
 pub use snapshot::{Snapshot, USERS};
 
 use failures::FailureFile;

@@ -43,7 +43,9 @@ impl fmt::Display for NameError {
                 f,
                 "the name holds the character {character}: Windows forbids \" / \\ [ ] : ; | = , + * ? < > @ and what cannot be seen"
             ),
-            Self::Edge => f.write_str("the name begins or ends with a space, or ends with a dot: Windows would cut it off"),
+            Self::Edge => {
+                f.write_str("the name begins or ends with a space, or ends with a dot: Windows would cut it off")
+            }
             Self::Reserved => f.write_str("the name is taken by something built in: choose another"),
             Self::Upn => f.write_str("a UPN is name@suffix, with one @ and something on both sides"),
         }
@@ -197,7 +199,8 @@ fn shown(c: char) -> String {
 const FORBIDDEN: &str = "\"/\\[]:;|=,+*?<>@";
 
 /// Names that rules and protocols use for something else, folded.
-const RESERVED: &[&str] = &["KRBTGT", "USERS", "EVERYONE", "ANONYMOUS", "ANONYMOUS LOGON", "AUTHENTICATED USERS", "SYSTEM"];
+const RESERVED: &[&str] =
+    &["KRBTGT", "USERS", "EVERYONE", "ANONYMOUS", "ANONYMOUS LOGON", "AUTHENTICATED USERS", "SYSTEM"];
 
 #[cfg(test)]
 mod tests {
@@ -213,9 +216,40 @@ mod tests {
     #[test]
     fn names_that_windows_refuses() {
         for name in [
-            "", " ", ".", "...", "a.", " a", "a ", "a\u{a0}", "a/b", "a\\b", "a@b", "a:b", "a;b", "a|b", "a=b", "a,b", "a+b",
-            "a*", "a?", "<a", "a>", "[a", "a]", "a\"", "a\nb", "a\0", "a\u{202e}b", "a\u{200d}b", "\u{feff}a", "krbtgt",
-            "KrbTgt", "users", "Everyone", "123456789012345678901",
+            "",
+            " ",
+            ".",
+            "...",
+            "a.",
+            " a",
+            "a ",
+            "a\u{a0}",
+            "a/b",
+            "a\\b",
+            "a@b",
+            "a:b",
+            "a;b",
+            "a|b",
+            "a=b",
+            "a,b",
+            "a+b",
+            "a*",
+            "a?",
+            "<a",
+            "a>",
+            "[a",
+            "a]",
+            "a\"",
+            "a\nb",
+            "a\0",
+            "a\u{202e}b",
+            "a\u{200d}b",
+            "\u{feff}a",
+            "krbtgt",
+            "KrbTgt",
+            "users",
+            "Everyone",
+            "123456789012345678901",
         ] {
             assert!(check_user(name).is_err(), "{name:?}");
         }

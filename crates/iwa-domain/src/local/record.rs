@@ -1,6 +1,7 @@
 //! What is kept of a machine, an account, a group and a service, and how it is written down. The fields follow
 //! `SAMPR_USER_ALL_INFORMATION` (MS-SAMR 2.2.6.6) as far as a logon needs them.
 
+use iwa_auth::krb5::etype::{Etype, Key};
 use iwa_auth::{Secret, UnixTime};
 use iwa_wire::{ParseError, Reader, Sid};
 
@@ -83,19 +84,10 @@ pub struct Service {
 pub struct KeySet {
     /// The key version number.
     pub kvno: u32,
-    /// The salt of [`string_to_key`](iwa_auth::krb5::etype), empty for random keys.
+    /// The salt of [`Key::from_password`], empty for random keys.
     pub salt: String,
     /// One key for each encryption type, the strongest first.
     pub keys: Vec<Key>,
-}
-
-/// A key and its encryption type.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// The encryption type's number (RFC 3961 8).
-    pub etype: i32,
-    /// The protocol key.
-    pub key: Secret<Vec<u8>>,
 }
 
 /// A record that can be written down and read back.
@@ -220,12 +212,18 @@ impl Record for Service {
 }
 
 impl KeySet {
+    /// The key of this encryption type.
+    #[must_use]
+    pub fn key(&self, etype: Etype) -> Option<&Key> {
+        self.keys.iter().find(|key| key.etype() == etype)
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         put_u32(out, self.kvno);
         put_text(out, &self.salt);
         out.push(self.keys.len() as u8);
-        for Key { etype, key } in &self.keys {
-            out.extend_from_slice(&etype.to_le_bytes());
+        for key in &self.keys {
+            out.extend_from_slice(&key.etype().number().to_le_bytes());
             out.push(key.expose().len() as u8);
             out.extend_from_slice(key.expose());
         }
@@ -236,9 +234,10 @@ impl KeySet {
         let count = reader.u8()?;
         let keys = (0..count)
             .map(|_| {
-                let etype = i32::from_le_bytes(*reader.array()?);
+                let wrong = reader.error(iwa_wire::ErrorKind::Value { what: "key" });
+                let etype = Etype::from_number(i32::from_le_bytes(*reader.array()?)).ok_or(wrong)?;
                 let length = usize::from(reader.u8()?);
-                Ok(Key { etype, key: Secret::new(reader.take(length)?.to_vec()) })
+                Key::new(etype, reader.take(length)?).ok_or(wrong)
             })
             .collect::<Result<_, ParseError>>()?;
         Ok(Self { kvno, salt, keys })
@@ -293,7 +292,7 @@ mod tests {
             keys: KeySet {
                 kvno: 3,
                 salt: "EXAMPLE.TESTAlice".into(),
-                keys: vec![Key { etype: 18, key: Secret::new(vec![1; 32]) }],
+                keys: vec![Key::new(Etype::Aes256CtsHmacSha1, &[1; 32]).unwrap()],
             },
         }
     }
@@ -306,7 +305,8 @@ mod tests {
         assert_eq!((read.name.as_str(), read.disabled, read.keys.kvno), ("Alice", true, 3));
         let group = Group { rid: 1001, name: "Staff".into(), comment: String::new(), members: vec![1000, 1002] };
         assert_eq!(Group::from_bytes(&group.to_bytes()).unwrap(), group);
-        let machine = Machine { name: "WEB".into(), realm: "EXAMPLE.TEST".into(), sid: "S-1-5-21-1-2-3".parse().unwrap() };
+        let machine =
+            Machine { name: "WEB".into(), realm: "EXAMPLE.TEST".into(), sid: "S-1-5-21-1-2-3".parse().unwrap() };
         assert_eq!(Machine::from_bytes(&machine.to_bytes()).unwrap(), machine);
         let service = Service { name: "HTTP/web".into(), keys: vec![sample().keys, sample().keys] };
         assert_eq!(Service::from_bytes(&service.to_bytes()).unwrap().to_bytes(), service.to_bytes());

@@ -177,20 +177,16 @@ impl Snapshot {
     /// Whether this is a name of the machine itself: its NetBIOS name, its realm, or `.`, as Windows writes "here".
     #[must_use]
     pub fn is_own_domain(&self, domain: &str) -> bool {
-        domain == "."
-            || super::name::same(domain, &self.machine.name)
-            || super::name::same(domain, &self.machine.realm)
-    }
-
-    /// What the name of a user or group stands for.
-    pub(super) fn rid_of(&self, name: &str) -> Option<Rid> {
-        self.names.get(&fold(name)).copied()
+        domain == "." || super::name::same(domain, &self.machine.name) || super::name::same(domain, &self.machine.realm)
     }
 
     /// The name of a user or group.
     #[must_use]
     pub fn name_of(&self, rid: Rid) -> Option<&str> {
-        self.users.get(&rid).map(|user| user.name.as_str()).or_else(|| self.groups.get(&rid).map(|group| group.name.as_str()))
+        self.users
+            .get(&rid)
+            .map(|user| user.name.as_str())
+            .or_else(|| self.groups.get(&rid).map(|group| group.name.as_str()))
     }
 }
 

@@ -20,7 +20,7 @@ use super::record::{Group, Machine, Record as _, Rid, Service, User};
 use super::snapshot::Snapshot;
 
 /// The format of the tables.
-pub const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// The file of one state directory.
 #[derive(Debug)]
@@ -57,10 +57,11 @@ impl Store {
             return Ok((Self::open(dir)?, false));
         }
         // Built beside and linked into place, so that nobody ever sees half of it and nothing that is there is overwritten.
-        let new = Self { path: dir.join(format!("{FILE}.new-{}", std::process::id())) };
-        let _ = fs::remove_file(&new.path);
+        let unique = getrandom::u64().map_err(|_| AccountsError::Entropy)?;
+        let new = Self { path: dir.join(format!("{FILE}.new-{unique:016x}")) };
         new_file(&new.path).map_err(io_error("create", &new.path))?;
-        let made = new.transact(|transaction| {
+        let empty = builder().create(&new.path).map_err(new.failed())?;
+        let made = new.transact(empty, |transaction| {
             transaction.open_table(ACCOUNTS).map_err(new.failed())?;
             transaction.open_table(GROUPS).map_err(new.failed())?;
             let mut meta = transaction.open_table(META).map_err(new.failed())?;
@@ -141,8 +142,12 @@ impl Store {
     }
 
     /// Makes one change, whole or not at all: when this returns, it is on the disk and the file is free again.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&Edit<'_>) -> Result<T, AccountsError>) -> Result<T, AccountsError> {
-        self.transact(|transaction| {
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&Edit<'_>) -> Result<T, AccountsError>,
+    ) -> Result<T, AccountsError> {
+        let database = self.patiently(|| builder().open(&self.path))?;
+        self.transact(database, |transaction| {
             let edit = Edit { store: self, transaction };
             edit.check_format()?;
             let done = change(&edit)?;
@@ -160,8 +165,11 @@ impl Store {
         u64_of(meta.get(KEY_GENERATION).map_err(self.failed())?.ok_or(NO_META)?.value())
     }
 
-    fn transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, AccountsError>) -> Result<T, AccountsError> {
-        let database = self.open_database()?;
+    fn transact<T>(
+        &self,
+        database: Database,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, AccountsError>,
+    ) -> Result<T, AccountsError> {
         let transaction = database.begin_write().map_err(self.failed())?;
         let done = work(&transaction)?;
         transaction.commit().map_err(self.failed())?;
@@ -188,10 +196,6 @@ impl Store {
         let stamp = self.stamp()?;
         let transaction = database.begin_read().map_err(self.failed())?;
         Ok((work(&transaction)?, stamp))
-    }
-
-    fn open_database(&self) -> Result<Database, AccountsError> {
-        self.patiently(|| builder().open(&self.path))
     }
 
     fn patiently<T>(&self, mut open: impl FnMut() -> Result<T, DatabaseError>) -> Result<T, AccountsError> {
@@ -239,17 +243,13 @@ impl Edit<'_> {
     pub(super) fn users(&self) -> Result<Vec<User>, AccountsError> {
         let table = self.transaction.open_table(ACCOUNTS).map_err(self.store.failed())?;
         let entries = table.iter().map_err(self.store.failed())?;
-        entries
-            .map(|entry| User::from_bytes(entry.map_err(self.store.failed())?.1.value()))
-            .collect()
+        entries.map(|entry| User::from_bytes(entry.map_err(self.store.failed())?.1.value())).collect()
     }
 
     pub(super) fn groups(&self) -> Result<Vec<Group>, AccountsError> {
         let table = self.transaction.open_table(GROUPS).map_err(self.store.failed())?;
         let entries = table.iter().map_err(self.store.failed())?;
-        entries
-            .map(|entry| Group::from_bytes(entry.map_err(self.store.failed())?.1.value()))
-            .collect()
+        entries.map(|entry| Group::from_bytes(entry.map_err(self.store.failed())?.1.value())).collect()
     }
 
     pub(super) fn service(&self, name: &str) -> Result<Option<Service>, AccountsError> {
@@ -314,7 +314,8 @@ impl Edit<'_> {
     fn count(&self) -> Result<(), AccountsError> {
         let mut meta = self.transaction.open_table(META).map_err(self.store.failed())?;
         let generation = u64_of(meta.get(KEY_GENERATION).map_err(self.store.failed())?.ok_or(NO_META)?.value())?;
-        meta.insert(KEY_GENERATION, generation.wrapping_add(1).to_le_bytes().as_slice()).map_err(self.store.failed())?;
+        meta.insert(KEY_GENERATION, generation.wrapping_add(1).to_le_bytes().as_slice())
+            .map_err(self.store.failed())?;
         Ok(())
     }
 }
