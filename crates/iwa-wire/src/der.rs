@@ -193,7 +193,7 @@ impl<'a> Der<'a> {
                 return Err(self.error(ErrorKind::Length));
             }
             let length = digits.iter().fold(0u64, |value, digit| (value << 8) | u64::from(*digit));
-            if length < 0x80 || length > 0x7fff_ffff {
+            if !(0x80..=0x7fff_ffff).contains(&length) {
                 return Err(self.error(ErrorKind::Length));
             }
             length as usize

@@ -170,9 +170,27 @@ fn truncated_container(name: &'static str, shape: &Shape, bytes: &[u8], offset: 
         }
         Shape::Sequence(fields) => explain_fields(&mut node, fields, inside),
         Shape::SequenceOf(element, shape) => explain_elements(&mut node, element, shape, inside),
+        Shape::OctetsOf(explain) => node.children.push(explain(body, offset + header)),
         _ => {}
     }
     node
+}
+
+/// Takes the tag and length off a value that may run past the end: what stands in it as far as it goes, where that begins,
+/// and which rule is broken.
+pub(crate) fn open<'a>(format: &'static str, bytes: &'a [u8], offset: usize) -> (&'a [u8], usize, Option<ParseError>) {
+    let mut der = Der::new(format, bytes, offset);
+    match der.any() {
+        Ok(tlv) => (tlv.body, tlv.body_offset(), der.finish().err()),
+        Err(error) => {
+            let header = match bytes.get(1) {
+                Some(&first) if first >= 0x80 => 2 + usize::from(first & 0x7f),
+                _ => 2,
+            };
+            let body = bytes.get(header..).unwrap_or_default();
+            (body, offset + bytes.len() - body.len(), Some(error))
+        }
+    }
 }
 
 /// Explains one value after `shape`.

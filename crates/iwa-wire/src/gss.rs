@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::der::{Der, DerWriter, Tag};
 use crate::error::{ErrorKind, ParseError};
-use crate::explain;
+use crate::explain::{self, Explain, Node};
 
 /// A security mechanism: the contents octets of its OBJECT IDENTIFIER, as they stand in the input.
 ///
@@ -119,6 +119,59 @@ impl<'a> InitialToken<'a> {
             w.primitive(Tag::OID, mech.as_bytes());
             inner(w);
         });
+    }
+}
+
+impl Explain for InitialToken<'_> {
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let mut node = Node::branch(FORMAT, offset..offset + bytes.len(), "RFC 2743 3.1");
+        let (body, body_offset, error) = explain::open(FORMAT, bytes, offset);
+        node.error = error;
+        let mut inside = Der::new(FORMAT, body, body_offset);
+        match MechType::read(&mut inside) {
+            Ok(mech) => {
+                let range = body_offset..inside.offset();
+                node.children.push(Node::leaf("thisMech", mech.to_string(), range));
+                let (inner, at) = (inside.peek(), inside.offset());
+                if mech == MechType::SPNEGO {
+                    node.children.push(crate::spnego::explain_choice(inner, at));
+                } else {
+                    explain_inner(&mut node, mech, inner, at);
+                }
+            }
+            Err(error) => {
+                node.error.get_or_insert(error);
+            }
+        }
+        node
+    }
+}
+
+/// The inner token of a mechanism of the Kerberos family begins with two bytes that say what follows. RFC 4121 4.1.
+fn explain_inner(node: &mut Node, mech: MechType<'_>, inner: &[u8], offset: usize) {
+    let range = offset..offset + inner.len();
+    let kerberos = mech.is_krb5() || mech == MechType::KRB5_USER_TO_USER || mech == MechType::IAKERB;
+    match inner.split_at_checked(2) {
+        Some((id, message)) if kerberos => {
+            let name = match id {
+                [1, 0] => "KRB_AP_REQ",
+                [2, 0] => "KRB_AP_REP",
+                [3, 0] => "KRB_ERROR",
+                [4, 0] => "KERB_TGT_REQUEST",
+                [4, 1] => "KERB_TGT_REPLY",
+                [5, 1] => "IAKERB_PROXY",
+                [1, 1] => "GSS_GetMIC, RFC 1964",
+                [2, 1] => "GSS_Wrap, RFC 1964",
+                _ => "no known token",
+            };
+            let value = format!("{} ({name})", explain::hex(id));
+            node.children.push(Node::leaf("TOK_ID", value, offset..offset + 2));
+            node.children.push(match id {
+                [1..=3, 0] => crate::sniff::krb5(message, offset + 2),
+                _ => Node::leaf("message", explain::hex(message), offset + 2..range.end),
+            });
+        }
+        _ => node.children.push(Node::leaf("innerContextToken", explain::hex(inner), range)),
     }
 }
 

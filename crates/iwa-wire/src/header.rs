@@ -300,7 +300,7 @@ mod tests {
     fn other_schemes_are_named_and_left_alone() {
         let value = "Digest username=\"a\", realm=\"b\"";
         let digest = one(value).unwrap();
-        assert_eq!((digest.scheme, digest.credentials()), (AuthScheme::Other("Digest"), value[7..].as_bytes()));
+        assert_eq!((digest.scheme, digest.credentials()), (AuthScheme::Other("Digest"), &value.as_bytes()[7..]));
         assert_eq!(one("Bearer abc-_.x").unwrap().scheme, AuthScheme::Other("Bearer"));
         assert_eq!(one("Nego2 YII=").unwrap().scheme, AuthScheme::Other("Nego2"));
     }

@@ -15,22 +15,28 @@
 //! | SID | [`sid`] | MS-DTYP 2.4.2 |
 //! | keytab | [`keytab`] | MIT keytab file format 2 |
 //! | credential cache | [`ccache`] | MIT credential cache file format 3 and 4 |
+//! | names in both | [`counted`] | the same |
 //! | DER | [`der`] | X.690 |
+//! | which of these is it? | [`sniff`] | - |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice, clippy::panic, clippy::expect_used))]
 
+pub mod ccache;
 pub mod challenge;
+pub mod counted;
 pub mod der;
 pub mod error;
 pub mod explain;
 pub mod gss;
 pub mod header;
+pub mod keytab;
 pub mod krb5;
 pub mod ndr;
 pub mod ntlm;
 pub mod pac;
 pub mod reader;
 pub mod sid;
+pub mod sniff;
 pub mod spnego;
 pub mod utf16;
 

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use crate::der::{Der, DerWriter, Tag};
+use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{self, Explain, Field, Node, Shape};
 use crate::gss::{InitialToken, MechType};
 
 /// `NegotiationToken`: what either end sends under the Negotiate scheme. RFC 4178 4.2.
@@ -389,3 +390,304 @@ fn write_context_flags(w: &mut DerWriter<'_>, flags: u32) {
 
 const INIT: Tag = Tag::context(0);
 const RESP: Tag = Tag::context(1);
+
+impl Explain for NegotiationToken<'_> {
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let mut node = match bytes.first() {
+            Some(0x60) => InitialToken::explain(bytes, offset),
+            _ => explain_choice(bytes, offset),
+        };
+        // The walker is more patient than the parser (order of fields, limits): what the parser refuses is shown too.
+        if node.first_error().is_none() {
+            node.error = NegotiationToken::parse_at(bytes, offset).err();
+        }
+        node
+    }
+}
+
+/// Explains `negTokenInit` or `negTokenResp` without framing.
+pub(crate) fn explain_choice(bytes: &[u8], offset: usize) -> Node {
+    let tag = bytes.first().copied().map(Tag);
+    let (name, spec, shape) = match tag {
+        Some(RESP) => ("NegTokenResp", "RFC 4178 4.2.2", &RESP_SHAPE),
+        _ => ("NegTokenInit", "RFC 4178 4.2.1", &INIT_SHAPE),
+    };
+    let (body, body_offset, error) = explain::open(name, bytes, offset);
+    let mut node = explain::explain_der(name, spec, shape, body, body_offset);
+    node.range = offset..offset + bytes.len();
+    if let Some(found) = tag
+        && found != INIT
+        && found != RESP
+    {
+        let kind = ErrorKind::Tag { wanted: INIT.0, found: found.0 };
+        node.error = Some(ParseError { format: "NegotiationToken", offset, kind });
+    } else if error.is_some() {
+        node.error = error;
+    }
+    node
+}
+
+fn state_name(number: i64) -> Option<std::borrow::Cow<'static, str>> {
+    NegState::from_number(number).map(|state| state.name().into())
+}
+
+fn mech_name(contents: &[u8]) -> Option<&'static str> {
+    MechType::new(contents).ok().and_then(|mech| mech.name())
+}
+
+fn flag_names(flags: u32) -> String {
+    const NAMES: [&str; 7] =
+        ["delegFlag", "mutualFlag", "replayFlag", "sequenceFlag", "anonFlag", "confFlag", "integFlag"];
+    let set = |(bit, name): (usize, &&'static str)| (flags & (0x8000_0000 >> bit) != 0).then_some(*name);
+    NAMES.iter().enumerate().filter_map(set).collect::<Vec<_>>().join(" ")
+}
+
+/// `[3]` of `NegTokenInit`: `negHints` if a SEQUENCE stands there, else `mechListMIC`.
+fn third_field(_: &'static str, tlv: Tlv<'_>) -> Node {
+    if tlv.tag == Tag::SEQUENCE {
+        let mut node = explain::explain_tlv("negHints", &HINTS_SHAPE, tlv);
+        node.spec = "MS-SPNG 2.2.1";
+        node
+    } else {
+        explain::explain_tlv("mechListMIC", &MIC_SHAPE, tlv)
+    }
+}
+
+/// A MIC is a per-message token of the mechanism; Windows 2000 repeats the `responseToken` in its place.
+fn explain_mic(bytes: &[u8], offset: usize) -> Node {
+    let range = offset..offset + bytes.len();
+    match bytes {
+        [4, 4, _, 0xff, 0xff, ..] => {
+            Node::leaf("token", explain::hex(bytes), range).noted("GSS_GetMIC of RFC 4121 4.2.6.1")
+        }
+        [1, 0, 0, 0, ..] if bytes.len() == 16 => {
+            Node::leaf("token", explain::hex(bytes), range).noted("NTLMSSP_MESSAGE_SIGNATURE of MS-NLMP 2.2.2.9")
+        }
+        [0x60 | 0x6e | 0x6f, ..] => crate::sniff::nested(bytes, offset),
+        _ => Node::leaf("token", explain::hex(bytes), range),
+    }
+}
+
+const MIC_SHAPE: Shape = Shape::OctetsOf(explain_mic);
+
+const INIT_SHAPE: Shape = Shape::Sequence(&[
+    Field { tag: 0, name: "mechTypes", shape: Shape::SequenceOf("mechType", &Shape::Oid(mech_name)) },
+    Field { tag: 1, name: "reqFlags", shape: Shape::Flags(flag_names) },
+    Field { tag: 2, name: "mechToken", shape: Shape::OctetsOf(crate::sniff::nested) },
+    Field { tag: 3, name: "mechListMIC", shape: Shape::Custom(third_field) },
+    Field { tag: 4, name: "mechListMIC", shape: MIC_SHAPE },
+]);
+
+const HINTS_SHAPE: Shape = Shape::Sequence(&[
+    Field { tag: 0, name: "hintName", shape: Shape::Text },
+    Field { tag: 1, name: "hintAddress", shape: Shape::Octets },
+]);
+
+const RESP_SHAPE: Shape = Shape::Sequence(&[
+    Field { tag: 0, name: "negState", shape: Shape::Enumerated(state_name) },
+    Field { tag: 1, name: "supportedMech", shape: Shape::Oid(mech_name) },
+    Field { tag: 2, name: "responseToken", shape: Shape::OctetsOf(crate::sniff::nested) },
+    Field { tag: 3, name: "mechListMIC", shape: MIC_SHAPE },
+]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: [MechType<'static>; 4] = [MechType::MS_KRB5, MechType::KRB5, MechType::NEGOEX, MechType::NTLMSSP];
+
+    fn init(mechs: &[MechType<'_>], token: Option<&[u8]>) -> Vec<u8> {
+        let (mut list, mut out) = (Vec::new(), Vec::new());
+        MechTypeList::write(mechs, &mut list);
+        NegTokenInit::new(MechTypeList::parse(&list).unwrap(), token).write(&mut out);
+        out
+    }
+
+    fn parsed_init(bytes: &[u8]) -> NegTokenInit<'_> {
+        match NegotiationToken::parse(bytes) {
+            Ok(NegotiationToken::Init(init)) => init,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(bytes: &[u8]) -> ErrorKind {
+        let error = NegotiationToken::parse(bytes).unwrap_err();
+        // Whatever the parser refuses, the explainer shows as an error, too.
+        assert!(NegotiationToken::explain(bytes, 0).first_error().is_some(), "{bytes:02x?}");
+        error.kind
+    }
+
+    fn resp(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        DerWriter::new(&mut out).nest(RESP, |w| w.nest(Tag::SEQUENCE, |w| w.raw(body)));
+        out
+    }
+
+    #[test]
+    fn an_init_with_an_optimistic_token_in_every_framing() {
+        let framed = init(&OFFER, Some(b"token"));
+        let token = parsed_init(&framed);
+        assert_eq!(token.mech_types.iter().collect::<Vec<_>>(), OFFER);
+        assert_eq!((token.mech_types.first(), token.mech_token), (MechType::MS_KRB5, Some(&b"token"[..])));
+        assert!(token.mech_types.contains(MechType::NTLMSSP) && !token.mech_types.contains(MechType::SPNEGO));
+        let mut bare = Vec::new();
+        token.write_bare(&mut bare);
+        assert_eq!((bare[0], parsed_init(&bare)), (0xa0, token));
+    }
+
+    #[test]
+    fn the_bytes_that_mech_list_mic_covers_are_the_list_with_its_tag() {
+        let framed = init(&OFFER, None);
+        let raw = parsed_init(&framed).mech_types.raw();
+        let mut list = Vec::new();
+        MechTypeList::write(&OFFER, &mut list);
+        assert_eq!((raw, raw[0]), (&list[..], 0x30));
+        assert!(framed.windows(raw.len()).any(|window| window == raw));
+    }
+
+    #[test]
+    fn all_fields_of_init_and_init2() {
+        let mut list = Vec::new();
+        MechTypeList::write(&[MechType::NTLMSSP], &mut list);
+        let hints = NegHints { hint_name: Some(b"not_defined_in_RFC4178@please_ignore"), hint_address: Some(b"a") };
+        for neg_hints in [None, Some(hints)] {
+            for flags in [None, Some(0), Some(0x4000_0000), Some(0xfe00_0000)] {
+                let token = NegTokenInit {
+                    mech_types: MechTypeList::parse(&list).unwrap(),
+                    req_flags: flags,
+                    mech_token: Some(b"\xf0"),
+                    neg_hints,
+                    mech_list_mic: Some(b"m"),
+                };
+                let mut out = Vec::new();
+                token.write(&mut out);
+                assert_eq!(NegotiationToken::parse(&out), Ok(NegotiationToken::Init(token)));
+                assert_eq!(NegotiationToken::explain(&out, 0).first_error(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn all_fields_of_resp() {
+        for neg_state in [None, Some(NegState::AcceptCompleted), Some(NegState::RequestMic), Some(NegState::Reject)] {
+            for supported_mech in [None, Some(MechType::MS_KRB5)] {
+                for (response_token, mech_list_mic) in [(None, None), (Some(&b"\xf0"[..]), Some(&b"mic"[..]))] {
+                    let token = NegTokenResp { neg_state, supported_mech, response_token, mech_list_mic };
+                    let mut out = Vec::new();
+                    token.write(&mut out);
+                    assert_eq!(NegotiationToken::parse(&out), Ok(NegotiationToken::Resp(token)));
+                    assert_eq!(NegotiationToken::explain(&out, 0).first_error(), None);
+                }
+            }
+        }
+    }
+
+    /// The acceptor's reject of RFC 4178 4.2.2 in its smallest form.
+    #[test]
+    fn the_smallest_answers() {
+        let mut out = Vec::new();
+        NegTokenResp { neg_state: Some(NegState::Reject), ..NegTokenResp::default() }.write(&mut out);
+        assert_eq!(out, [0xa1, 7, 0x30, 5, 0xa0, 3, 0x0a, 1, 2]);
+        assert_eq!(NegotiationToken::parse(&resp(&[])), Ok(NegotiationToken::Resp(NegTokenResp::default())));
+    }
+
+    #[test]
+    fn empty_mech_types_are_refused() {
+        let empty = [0xa0, 6, 0x30, 4, 0xa0, 2, 0x30, 0];
+        assert!(matches!(NegotiationToken::parse(&empty).unwrap_err().kind, ErrorKind::Missing { .. }));
+        assert!(matches!(refused(&[0xa0, 2, 0x30, 0]), ErrorKind::Missing { what: "mechTypes" }));
+    }
+
+    #[test]
+    fn ten_thousand_mech_types_are_refused_at_the_sixty_fifth() {
+        assert_eq!(parsed_init(&init(&[MechType::KRB5; 64], None)).mech_types.iter().count(), 64);
+        for count in [65, 10_000] {
+            let mut list = Vec::new();
+            MechTypeList::write(&vec![MechType::KRB5; count], &mut list);
+            let error = MechTypeList::parse(&list).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Limit { what: "mechTypes", limit: 64 });
+            assert!(error.offset <= 64 * 11 + 5);
+        }
+    }
+
+    #[test]
+    fn indefinite_lengths_are_refused() {
+        let mut bytes = init(&OFFER, None);
+        let inner = bytes.iter().position(|byte| *byte == 0xa0).unwrap();
+        bytes[inner + 1] = 0x80;
+        assert_eq!(refused(&bytes), ErrorKind::Length);
+        assert_eq!(refused(&[0xa1, 0x80, 0x30, 0, 0, 0]), ErrorKind::Length);
+    }
+
+    #[test]
+    fn two_tokens_in_one_are_refused() {
+        let one = init(&OFFER, Some(b"x"));
+        assert!(matches!(refused(&[&one[..], &one].concat()), ErrorKind::Trailing { .. }));
+        assert!(matches!(refused(&[&one[..], &[0]].concat()), ErrorKind::Trailing { count: 1 }));
+        let answer = resp(&[0xa0, 3, 0x0a, 1, 0]);
+        assert!(matches!(refused(&[&answer[..], &answer].concat()), ErrorKind::Trailing { .. }));
+        // A second SEQUENCE inside the choice.
+        assert!(matches!(refused(&[0xa1, 4, 0x30, 0, 0x30, 0]), ErrorKind::Trailing { .. }));
+    }
+
+    #[test]
+    fn a_token_cut_at_any_byte_is_refused_and_explained() {
+        let bytes = init(&OFFER, Some(b"NTLMSSP\0\x01\0\0\0"));
+        for cut in 0..bytes.len() {
+            refused(&bytes[..cut]);
+        }
+        let answer = resp(&[0xa0, 3, 0x0a, 1, 1, 0xa2, 3, 4, 1, 9]);
+        for cut in 0..answer.len() {
+            refused(&answer[..cut]);
+        }
+    }
+
+    #[test]
+    fn fields_out_of_order_doubled_or_unknown_are_refused() {
+        let (state, token) = (&[0xa0, 3, 0x0a, 1, 1][..], &[0xa2, 3, 4, 1, 9][..]);
+        assert!(NegotiationToken::parse(&resp(&[state, token].concat())).is_ok());
+        refused(&resp(&[token, state].concat()));
+        refused(&resp(&[state, state].concat()));
+        refused(&resp(&[state, &[0xa4, 3, 4, 1, 9]].concat()));
+        refused(&resp(&[0xa0, 6, 0x0a, 1, 1, 0x0a, 1, 1]));
+    }
+
+    #[test]
+    fn wrong_types_and_states_are_refused() {
+        assert!(matches!(refused(&resp(&[0xa0, 3, 2, 1, 0])), ErrorKind::Tag { wanted: 0x0a, found: 2 }));
+        assert_eq!(refused(&resp(&[0xa0, 3, 0x0a, 1, 4])), ErrorKind::Value { what: "negState" });
+        assert_eq!(refused(&resp(&[0xa0, 3, 0x0a, 1, 0xff])), ErrorKind::Value { what: "negState" });
+        assert!(matches!(refused(&resp(&[0xa1, 4, 6, 2, 0x80, 1])), ErrorKind::Value { .. }));
+        assert!(matches!(refused(b"NTLMSSP"), ErrorKind::Tag { .. }));
+        assert!(matches!(refused(&[]), ErrorKind::Truncated { .. }));
+    }
+
+    #[test]
+    fn framing_of_another_mechanism_is_not_spnego() {
+        let mut out = Vec::new();
+        InitialToken::write(MechType::KRB5, &mut out, |w| w.raw(&[1, 0]));
+        assert!(matches!(NegotiationToken::parse(&out).unwrap_err().kind, ErrorKind::Magic { .. }));
+        // negTokenResp is never framed.
+        let mut out = Vec::new();
+        InitialToken::write(MechType::SPNEGO, &mut out, |w| w.raw(&resp(&[])));
+        assert!(matches!(
+            NegotiationToken::parse(&out).unwrap_err().kind,
+            ErrorKind::Tag { wanted: 0xa0, found: 0xa1 }
+        ));
+    }
+
+    #[test]
+    fn offsets_in_errors_and_nodes_count_from_the_outermost_byte() {
+        let bytes = init(&[MechType::NTLMSSP], Some(b"NTLMSSP\0\x09\0\0\0"));
+        let node = NegotiationToken::explain(&bytes, 0);
+        let token = node.find("mechToken").unwrap();
+        let inner = &token.children[0].range;
+        assert_eq!(&bytes[inner.clone()], b"NTLMSSP\0\x09\0\0\0");
+        assert_eq!(
+            NegotiationToken::explain(&bytes, 1000).find("mechToken").unwrap().children[0].range.start,
+            1000 + inner.start
+        );
+        let shifted = NegotiationToken::parse_at(&bytes[..bytes.len() - 1], 1000).unwrap_err();
+        assert!(shifted.offset >= 1000);
+    }
+}
