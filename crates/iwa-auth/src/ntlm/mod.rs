@@ -1,3 +1,4 @@
 //! NTLM version 2. MS-NLMP.
 
 pub mod acceptor;
+pub mod crypto;
