@@ -1,6 +1,9 @@
 //! Every PAC and PAC buffer of the corpus is read as its header says.
 #![allow(clippy::unwrap_used)]
 
+use iwa_auth::krb5::etype::{Etype, Key};
+use iwa_auth::krb5::pac::verify_signature;
+use iwa_auth::krb5::usage;
 use iwa_testkit::corpus::{load, of_kind};
 use iwa_wire::explain::Explain as _;
 use iwa_wire::pac::{
@@ -106,4 +109,32 @@ fn a_byte_changed_anywhere_makes_no_panic() {
             }
         }
     }
+}
+
+#[test]
+fn signatures_of_the_corpus_verify_under_their_keys_and_under_no_other() {
+    let mut verified = 0;
+    for item in of_kind("pac") {
+        let name = &item.name;
+        let pac = Pac::parse(&item.data, 0).unwrap();
+        let server = item.keys("server-").into_iter().map(|key| (BufferType::SERVER_SIGNATURE, key));
+        let kdc = item
+            .keys("kdc-")
+            .into_iter()
+            .flat_map(|key| [(BufferType::KDC_SIGNATURE, key.clone()), (BufferType::FULL_SIGNATURE, key)]);
+        for (kind, (etype, key)) in server.chain(kdc) {
+            if pac.buffer(kind).unwrap().is_none() {
+                continue;
+            }
+            let key = Key::new(Etype::from_number(etype).unwrap(), &key).unwrap();
+            let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
+            verify_signature(&pac, kind, &checksum).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut other = key.expose().to_vec();
+            other[0] ^= 1;
+            let other = Key::new(key.etype(), &other).unwrap().checksum(usage::NON_KERBEROS_CHECKSUM);
+            assert!(verify_signature(&pac, kind, &other).is_err(), "{name}");
+            verified += 1;
+        }
+    }
+    assert!(verified >= 25 || of_kind("pac").is_empty(), "{verified} signatures");
 }

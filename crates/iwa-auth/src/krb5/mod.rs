@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 pub mod etype;
+pub mod issuer;
 pub mod pac;
 pub mod replay;
 pub mod usage;
