@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod config;
 mod explain;
+mod gateway;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,247 @@
+//! The configuration: what was written (TOML, [`read`]) becomes a [`Config`], which is checked and resolved; `serve`, `check`
+//! and `doctor` all take it from here.
+//!
+//! | section | IIS |
+//! |---|---|
+//! | `[server]` | `<bindings>` |
+//! | `[authentication]` | `<anonymousAuthentication>`, `<basicAuthentication>`, `<windowsAuthentication>`, `<extendedProtection>` |
+//! | `[kerberos]`, `[ntlm]`, `[accounts]` | the machine: its keytab, its names, its SAM |
+//! | `[[route]]` | a site's folder and its `<authorization>` |
+//! | `[log]` | `<logFile>` |
+//! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iwa_auth::BindingPolicy;
+use iwa_domain::local::Lockout;
+
+use crate::gateway::authorize::Rule;
+
+/// A configuration that was checked: files exist, names parse, nothing contradicts itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    /// Where the server listens.
+    pub(crate) server: Server,
+    /// Who is signed in, and how.
+    pub(crate) authentication: Authentication,
+    /// Kerberos; `None` without `[kerberos]`.
+    pub(crate) kerberos: Option<Kerberos>,
+    /// NTLM's names and limits. NTLM needs `[accounts]`.
+    pub(crate) ntlm: Ntlm,
+    /// The local accounts; `None` without `[accounts]`.
+    pub(crate) accounts: Option<Accounts>,
+    /// What is served where, the longest path first, so that the first that covers a request is its route.
+    pub(crate) routes: Vec<Route>,
+    /// The logs.
+    pub(crate) log: Log,
+    /// The limits.
+    pub(crate) limits: Limits,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Server {
+    /// `listen`: addresses and ports.
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+/// `[authentication]` and what is below it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Authentication {
+    /// Anonymous, the providers in their order, Basic, persistence.
+    pub(crate) policy: iwa_http::Policy,
+    /// `extended-protection`, `token-checking`.
+    pub(crate) token_checking: BindingPolicy,
+}
+
+/// `[kerberos]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kerberos {
+    /// `keytab`: the file with the service's keys.
+    pub(crate) keytab: PathBuf,
+    /// `clock-skew`: how far clocks may differ.
+    pub(crate) clock_skew: Duration,
+    /// `rc4`: whether tickets encrypted with RC4 (etype 23) are taken.
+    pub(crate) rc4: bool,
+    /// `pac`: whether a ticket must have a PAC.
+    pub(crate) pac_required: bool,
+    /// `service-names`: the principals (`HTTP/host`, with or without realm) that tickets may be for; empty means every one
+    /// in the keytab.
+    pub(crate) service_names: Vec<String>,
+}
+
+impl Kerberos {
+    /// Kerberos with this keytab and everything else by default.
+    pub(crate) fn with_keytab(keytab: PathBuf) -> Self {
+        Self { keytab, clock_skew: Duration::from_secs(300), rc4: false, pac_required: true, service_names: Vec::new() }
+    }
+}
+
+/// `[ntlm]`. Names that are not given are those of the accounts' machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ntlm {
+    /// `computer-name`: `MsvAvNbComputerName`.
+    pub(crate) computer_name: Option<String>,
+    /// `domain-name`: `MsvAvNbDomainName`.
+    pub(crate) domain_name: Option<String>,
+    /// `dns-computer-name`: `MsvAvDnsComputerName`.
+    pub(crate) dns_computer_name: Option<String>,
+    /// `dns-domain-name`: `MsvAvDnsDomainName`.
+    pub(crate) dns_domain_name: Option<String>,
+    /// `target-names`: the SPNs that `MsvAvTargetName` may hold; empty means that it is not checked.
+    pub(crate) target_names: Vec<String>,
+    /// `clock-skew`: how old or new a response may claim to be.
+    pub(crate) clock_skew: Duration,
+    /// `challenge-age`: how long a client may take to answer a challenge.
+    pub(crate) challenge_age: Duration,
+}
+
+impl Default for Ntlm {
+    fn default() -> Self {
+        Self {
+            computer_name: None,
+            domain_name: None,
+            dns_computer_name: None,
+            dns_domain_name: None,
+            target_names: Vec::new(),
+            // MS-NLMP 3.1.5.1.2 suggests 36 hours: a client's clock is its own, and the challenge is what makes it fresh.
+            clock_skew: Duration::from_secs(36 * 3600),
+            challenge_age: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[accounts]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// `state`: the directory of `iwa user`.
+    pub(crate) state: PathBuf,
+    /// `[accounts.lockout]`.
+    pub(crate) lockout: Lockout,
+}
+
+/// `[[route]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// `path`: begins with `/`, and covers itself and everything below it.
+    pub(crate) path: String,
+    /// `files`: the directory that is served.
+    pub(crate) files: PathBuf,
+    /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
+    /// everybody may whom authentication lets through (IIS's factory rule).
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// Whether `route` is `path` or lies above it.
+pub(crate) fn covers(route: &str, path: &str) -> bool {
+    path.strip_prefix(route.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// `dir`: where the files go; `None` writes no file.
+    pub(crate) dir: Option<PathBuf>,
+    /// `w3c`: whether there is a log as IIS writes it.
+    pub(crate) w3c: bool,
+    /// `json`: whether there is a log that says in words why.
+    pub(crate) json: bool,
+    /// `fields` of the W3C log, in their order.
+    pub(crate) fields: Vec<crate::gateway::audit::Field>,
+    /// `period`: when a new file begins.
+    pub(crate) period: crate::gateway::audit::Period,
+    /// `truncate-size`: a file that would become longer than so many bytes is followed by another.
+    pub(crate) truncate_size: u64,
+    /// `max-line`: a longer W3C line is cut, in bytes.
+    pub(crate) max_line: usize,
+    /// `flush`: how long a line may wait before it is written.
+    pub(crate) flush: Duration,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            w3c: true,
+            json: true,
+            fields: crate::gateway::audit::Field::DEFAULT.to_vec(),
+            period: crate::gateway::audit::Period::Daily,
+            truncate_size: 20 << 20,
+            max_line: 64 << 10,
+            flush: Duration::from_secs(1),
+        }
+    }
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// `header`: request line and header lines together, in bytes. Windows builds tokens of up to 48,000 bytes.
+    pub(crate) header: usize,
+    /// `handshakes`: how many may wait for their clients at once.
+    pub(crate) handshakes: usize,
+    /// `handshake-age`: how long one may wait.
+    pub(crate) handshake_age: Duration,
+    /// `connections`: how many at once.
+    pub(crate) connections: usize,
+    /// `header-timeout`: how long a client may take to send the header lines.
+    pub(crate) header_timeout: Duration,
+    /// `idle-timeout`: how long a connection may stay without a request.
+    pub(crate) idle_timeout: Duration,
+    /// `logon-timeout`: how long the accounts may take to answer.
+    pub(crate) logon_timeout: Duration,
+    /// `stop-timeout`: how long requests under way may take when the server stops.
+    pub(crate) stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: 64 << 10,
+            handshakes: 10_000,
+            handshake_age: Duration::from_secs(60),
+            connections: 20_000,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
+            logon_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// The classic IIS page: anonymous off, Negotiate and NTLM offered, everything served to everybody who signs in.
+    pub(crate) fn for_demo(listen: SocketAddr, keytab: PathBuf, state: PathBuf, files: PathBuf) -> Self {
+        Self {
+            server: Server { listen: vec![listen] },
+            kerberos: Some(Kerberos::with_keytab(keytab)),
+            accounts: Some(Accounts { state, lockout: Lockout::default() }),
+            routes: vec![Route { path: "/".to_owned(), files, rules: vec![Rule::allow_all()] }],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_covers_itself_and_what_is_below_it() {
+        for (route, path, covered) in [
+            ("/", "/", true),
+            ("/", "/a/b", true),
+            ("/admin", "/admin", true),
+            ("/admin", "/admin/", true),
+            ("/admin", "/ADMIN/x", false),
+            ("/admin/", "/admin/x", true),
+            ("/admin", "/administrator", false),
+            ("/admin", "/adm", false),
+            ("/admin", "/", false),
+        ] {
+            assert_eq!(covers(route, path), covered, "{route} {path}");
+        }
+    }
+}

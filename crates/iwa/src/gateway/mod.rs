@@ -1,0 +1,4 @@
+//! The server: listening, routing, authorizing, serving, recording.
+
+pub(crate) mod audit;
+pub(crate) mod authorize;
