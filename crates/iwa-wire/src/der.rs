@@ -57,6 +57,7 @@ pub struct Tlv<'a> {
     /// Where `whole` begins in the outermost input.
     pub offset: usize,
     format: &'static str,
+    long_lengths: bool,
 }
 
 impl<'a> Tlv<'a> {
@@ -69,7 +70,7 @@ impl<'a> Tlv<'a> {
     /// The values inside a constructed value.
     #[must_use]
     pub const fn inside(&self) -> Der<'a> {
-        Der { bytes: self.body, offset: self.body_offset(), format: self.format }
+        Der { bytes: self.body, offset: self.body_offset(), format: self.format, long_lengths: self.long_lengths }
     }
 
     const fn error(&self, kind: ErrorKind) -> ParseError {
@@ -124,13 +125,20 @@ pub struct Der<'a> {
     bytes: &'a [u8],
     offset: usize,
     format: &'static str,
+    long_lengths: bool,
 }
 
 impl<'a> Der<'a> {
     /// A reader over `bytes`, which begin at `offset` of the outermost input; `format` names it in errors.
     #[must_use]
     pub const fn new(format: &'static str, bytes: &'a [u8], offset: usize) -> Self {
-        Self { bytes, offset, format }
+        Self { bytes, offset, format, long_lengths: false }
+    }
+
+    /// The same, where a length need not be the shortest: for files whose encoder reserves four bytes for every length.
+    #[must_use]
+    pub const fn with_long_lengths(self) -> Self {
+        Self { long_lengths: true, ..self }
     }
 
     /// The same position under another name, for the errors of an inner type.
@@ -189,11 +197,11 @@ impl<'a> Der<'a> {
             };
             after = tail;
             // Indefinite (0), not shortest (leading zero, or below 128), or beyond 2^31: none of them is DER for us.
-            if count == 0 || count > 4 || digits.first() == Some(&0) {
+            if count == 0 || count > 4 || (digits.first() == Some(&0) && !self.long_lengths) {
                 return Err(self.error(ErrorKind::Length));
             }
             let length = digits.iter().fold(0u64, |value, digit| (value << 8) | u64::from(*digit));
-            if !(0x80..=0x7fff_ffff).contains(&length) {
+            if (length < 0x80 && !self.long_lengths) || length > 0x7fff_ffff {
                 return Err(self.error(ErrorKind::Length));
             }
             length as usize
@@ -203,7 +211,14 @@ impl<'a> Der<'a> {
         };
         let taken = self.bytes.len() - rest.len();
         let (whole, _) = self.bytes.split_at(taken);
-        let tlv = Tlv { tag: Tag(tag), body, whole, offset: self.offset, format: self.format };
+        let tlv = Tlv {
+            tag: Tag(tag),
+            body,
+            whole,
+            offset: self.offset,
+            format: self.format,
+            long_lengths: self.long_lengths,
+        };
         self.bytes = rest;
         self.offset += taken;
         Ok(tlv)

@@ -138,7 +138,13 @@ pub fn plain(_: i64) -> Option<Cow<'static, str>> {
 /// Explains the one DER value in `bytes` after `shape`. Trailing bytes are reported as an error.
 #[must_use]
 pub fn explain_der(name: &'static str, spec: &'static str, shape: &Shape, bytes: &[u8], offset: usize) -> Node {
-    let mut der = Der::new(name, bytes, offset);
+    explain_from(name, spec, shape, Der::new(name, bytes, offset))
+}
+
+/// Explains the one value that is left in `der`, as [`explain_der`] does.
+#[must_use]
+pub fn explain_from(name: &'static str, spec: &'static str, shape: &Shape, mut der: Der<'_>) -> Node {
+    let (bytes, offset) = (der.peek(), der.offset());
     let mut node = match der.any() {
         Ok(tlv) => explain_tlv(name, shape, tlv),
         Err(error) => truncated_container(name, shape, bytes, offset, error),

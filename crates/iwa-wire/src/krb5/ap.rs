@@ -2,9 +2,11 @@
 
 use super::authdata::AuthorizationData;
 use super::field::{self, Fields as _};
+use super::shape;
 use super::{Checksum, EncryptedData, EncryptionKey, KerberosString, KerberosTime, PrincipalName, Ticket};
 use crate::der::{Der, DerWriter};
 use crate::error::ParseError;
+use crate::explain::Shape;
 
 /// `AP-REQ`: a ticket, and the proof that the client knows its session key.
 #[derive(Clone, Copy, Debug)]
@@ -195,3 +197,54 @@ impl<'a> Authenticator<'a> {
 }
 
 field::whole! { ApReq "AP-REQ" ApRep "AP-REP" EncApRepPart "EncAPRepPart" Authenticator "Authenticator" }
+shape::explained! {
+    ApReq "AP-REQ" "RFC 4120 5.5.1" AP_REQ;
+    ApRep "AP-REP" "RFC 4120 5.5.2" AP_REP;
+    EncApRepPart "EncAPRepPart" "RFC 4120 5.5.2" ENC_AP_REP_PART;
+    Authenticator "Authenticator" "RFC 4120 5.5.1" AUTHENTICATOR;
+}
+
+const AP_REQ: Shape = Shape::Application(
+    14,
+    &Shape::Sequence(&[
+        shape::field(0, "pvno", shape::PVNO),
+        shape::field(1, "msg-type", shape::MSG_TYPE),
+        shape::field(2, "ap-options", Shape::Flags(ap_options::names)),
+        shape::field(3, "ticket", super::ticket::TICKET),
+        shape::field(4, "authenticator", shape::ENCRYPTED),
+    ]),
+);
+
+const AP_REP: Shape = Shape::Application(
+    15,
+    &Shape::Sequence(&[
+        shape::field(0, "pvno", shape::PVNO),
+        shape::field(1, "msg-type", shape::MSG_TYPE),
+        shape::field(2, "enc-part", shape::ENCRYPTED),
+    ]),
+);
+
+const ENC_AP_REP_PART: Shape = Shape::Application(
+    27,
+    &Shape::Sequence(&[
+        shape::field(0, "ctime", Shape::Time),
+        shape::field(1, "cusec", shape::INT),
+        shape::field(2, "subkey", shape::KEY),
+        shape::field(3, "seq-number", shape::INT),
+    ]),
+);
+
+const AUTHENTICATOR: Shape = Shape::Application(
+    2,
+    &Shape::Sequence(&[
+        shape::field(0, "authenticator-vno", shape::PVNO),
+        shape::field(1, "crealm", shape::REALM),
+        shape::field(2, "cname", shape::NAME),
+        shape::field(3, "cksum", shape::CHECKSUM),
+        shape::field(4, "cusec", shape::INT),
+        shape::field(5, "ctime", Shape::Time),
+        shape::field(6, "subkey", shape::KEY),
+        shape::field(7, "seq-number", shape::INT),
+        shape::field(8, "authorization-data", shape::AUTH_DATA),
+    ]),
+);

@@ -2,9 +2,11 @@
 
 use super::field::{self, Fields as _};
 use super::sequence_of::element;
+use super::shape;
 use super::{Elements, SequenceOf};
-use crate::der::{Der, DerWriter};
+use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{Field, Node, Shape, explain_der, hex};
 
 /// How deep AD-IF-RELEVANT may stand in AD-IF-RELEVANT.
 pub const DEPTH_LIMIT: usize = 8;
@@ -122,6 +124,114 @@ impl<'a> AuthorizationData<'a> {
 }
 
 field::whole! { AuthorizationData "AuthorizationData" AuthDataElement "AuthorizationData element" }
+
+shape::explained! { AuthorizationData "AuthorizationData" "RFC 4120 5.2.6" shape::AUTH_DATA; }
+
+const ELEMENT: &[Field; 2] =
+    &[shape::field(0, "ad-type", Shape::Integer(shape::ad_type)), shape::field(1, "ad-data", Shape::Octets)];
+
+pub(super) fn explain_authorization_data(name: &'static str, tlv: Tlv<'_>) -> Node {
+    explain_at(name, tlv, 0)
+}
+
+fn explain_at(name: &'static str, tlv: Tlv<'_>, depth: usize) -> Node {
+    let mut node = Node::branch(name, tlv.offset..tlv.offset + tlv.whole.len(), "");
+    if tlv.tag != Tag::SEQUENCE {
+        let kind = ErrorKind::Tag { wanted: Tag::SEQUENCE.0, found: tlv.tag.0 };
+        return node.broken(ParseError { format: name, offset: tlv.offset, kind });
+    }
+    let mut elements = tlv.inside();
+    while !elements.is_empty() {
+        match elements.any() {
+            Ok(element) => node.children.push(shape::typed("element", element, ELEMENT, |ad_type, bytes, offset| {
+                explain_value(ad_type, bytes, offset, depth)
+            })),
+            Err(error) => {
+                let rest = elements.peek();
+                let range = elements.offset()..elements.offset() + rest.len();
+                node.children.push(Node::leaf("element", hex(rest), range).broken(error));
+                break;
+            }
+        }
+    }
+    node
+}
+
+fn explain_value(ad_type: i32, bytes: &[u8], offset: usize, depth: usize) -> Option<Node> {
+    let range = offset..offset + bytes.len();
+    let word = |value: &[u8]| Some(u32::from_le_bytes(value.try_into().ok()?));
+    match ad_type {
+        ad_type::IF_RELEVANT => {
+            let mut der = Der::new("AD-IF-RELEVANT", bytes, offset);
+            let inner = der.any().and_then(|tlv| der.finish().map(|()| tlv));
+            Some(match inner {
+                Ok(_) if depth == DEPTH_LIMIT => {
+                    let kind = ErrorKind::Limit { what: "AD-IF-RELEVANT in AD-IF-RELEVANT", limit: DEPTH_LIMIT };
+                    Node::leaf("AD-IF-RELEVANT", hex(bytes), range).broken(der.error(kind))
+                }
+                Ok(tlv) => explain_at("AD-IF-RELEVANT", tlv, depth + 1),
+                Err(error) => Node::leaf("AD-IF-RELEVANT", hex(bytes), range).broken(error),
+            })
+        }
+        ad_type::ETYPE_NEGOTIATION => {
+            Some(explain_der("EtypeList", "RFC 4537 3", &Shape::SequenceOf("etype", &shape::ETYPE), bytes, offset))
+        }
+        ad_type::TOKEN_RESTRICTIONS => Some(explain_der(
+            "KERB-AD-RESTRICTION-ENTRY",
+            "MS-KILE 2.2.6",
+            &Shape::SequenceOf("entry", &RESTRICTION_ENTRY),
+            bytes,
+            offset,
+        )),
+        ad_type::AP_OPTIONS => {
+            let flags = word(bytes)?;
+            let mut words = format!("0x{flags:08x}");
+            if flags & AP_OPTION_CBT != 0 {
+                words.push_str(" channel-bindings-understood");
+            }
+            if flags & AP_OPTION_UNVERIFIED_TARGET != 0 {
+                words.push_str(" unverified-target-name");
+            }
+            Some(Node { spec: "MS-KILE 2.2.8", ..Node::leaf("ap-options", words, range) })
+        }
+        ad_type::TARGET_PRINCIPAL if bytes.len().is_multiple_of(2) => {
+            let units = bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok().map(u16::from_le_bytes));
+            let name: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+            Some(Node::leaf("target", crate::explain::printable(&name), range))
+        }
+        _ => None,
+    }
+}
+
+/// `KERB_AP_OPTIONS_CBT`: the client sends channel bindings whenever it has any.
+pub const AP_OPTION_CBT: u32 = 0x4000;
+/// `KERB_AP_OPTIONS_UNVERIFIED_TARGET_NAME`.
+pub const AP_OPTION_UNVERIFIED_TARGET: u32 = 0x8000;
+
+const RESTRICTION_ENTRY: Shape = Shape::Sequence(&[
+    shape::field(0, "restriction-type", shape::INT),
+    shape::field(1, "restriction", Shape::OctetsOf(explain_restriction)),
+]);
+
+/// `LSAP_TOKEN_INFO_INTEGRITY`. MS-KILE 2.2.5.
+fn explain_restriction(bytes: &[u8], offset: usize) -> Node {
+    let node = Node::branch("LSAP_TOKEN_INFO_INTEGRITY", offset..offset + bytes.len(), "MS-KILE 2.2.5");
+    let Some((head, machine)) = bytes.split_first_chunk::<8>() else {
+        return Node { value: hex(bytes), ..node };
+    };
+    let [f0, f1, f2, f3, i0, i1, i2, i3] = *head;
+    let level = match u32::from_le_bytes([i0, i1, i2, i3]) {
+        0 => "untrusted".to_owned(),
+        0x1000 => "low".to_owned(),
+        0x2000 => "medium".to_owned(),
+        0x3000 => "high".to_owned(),
+        0x4000 => "system".to_owned(),
+        0x5000 => "protected process".to_owned(),
+        other => format!("0x{other:x}"),
+    };
+    let kind = if u32::from_le_bytes([f0, f1, f2, f3]) & 1 == 1 { "UAC-restricted token" } else { "full token" };
+    Node { value: format!("{kind}, integrity {level}, machine {}", hex(machine)), ..node }
+}
 
 /// `ad-type`. RFC 4120 7.5.4, MS-KILE 3.1.1.
 pub mod ad_type {

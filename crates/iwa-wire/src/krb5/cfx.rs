@@ -1,6 +1,7 @@
 //! Per-message tokens: MIC and Wrap. RFC 4121 4.2.6.
 
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{Explain, Node, hex};
 use crate::reader::Reader;
 
 /// The length of a token's header.
@@ -81,5 +82,41 @@ impl<'a> CfxToken<'a> {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header());
         out.extend_from_slice(self.body);
+    }
+}
+
+impl Explain for CfxToken<'_> {
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let whole = offset..offset + bytes.len();
+        let token = match CfxToken::parse(bytes) {
+            Ok(token) => token,
+            Err(mut error) => {
+                error.offset += offset;
+                return Node { value: hex(bytes), ..Node::branch("RFC 4121 token", whole, "RFC 4121 4.2.6") }
+                    .broken(error);
+            }
+        };
+        let at = |from: usize, to: usize| offset + from..offset + to;
+        let name = if token.kind == CfxKind::Mic { "MIC token" } else { "Wrap token" };
+        let mut node = Node::branch(name, whole, "RFC 4121 4.2.6");
+        let mut flags = format!("0x{:02x}", token.flags);
+        for (bit, word) in [
+            (cfx_flags::SENT_BY_ACCEPTOR, " sent-by-acceptor"),
+            (cfx_flags::SEALED, " sealed"),
+            (cfx_flags::ACCEPTOR_SUBKEY, " acceptor-subkey"),
+        ] {
+            if token.flags & bit != 0 {
+                flags.push_str(word);
+            }
+        }
+        node.children.push(Node::leaf("Flags", flags, at(2, 3)));
+        if let CfxKind::Wrap { ec, rrc } = token.kind {
+            node.children.push(Node::leaf("EC", ec.to_string(), at(4, 6)));
+            node.children.push(Node::leaf("RRC", rrc.to_string(), at(6, 8)));
+        }
+        node.children.push(Node::leaf("SND_SEQ", token.snd_seq.to_string(), at(8, 16)));
+        let body = if token.kind == CfxKind::Mic { "SGN_CKSUM" } else { "data" };
+        node.children.push(Node::leaf(body, hex(token.body), offset + HEADER..offset + bytes.len()));
+        node
     }
 }

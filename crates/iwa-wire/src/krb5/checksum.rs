@@ -1,6 +1,8 @@
 //! The authenticator's checksum of type 0x8003, which is none: channel bindings, flags and forwarded credentials. RFC 4121 4.1.1.
 
+use super::KrbCred;
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{Explain, Node, hex};
 use crate::reader::Reader;
 
 /// `cksumtype` of [`GssChecksum`].
@@ -59,6 +61,43 @@ impl<'a> GssChecksum<'a> {
             out.extend_from_slice(cred);
         }
         out.extend_from_slice(self.extensions);
+    }
+}
+
+impl Explain for GssChecksum<'_> {
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let mut node = Node::branch("GSS-API checksum", offset..offset + bytes.len(), "RFC 4121 4.1.1");
+        let part = |from: usize, to: usize| bytes.get(from..to).map(|part| (part, offset + from..offset + to));
+        if let Some((length, range)) = part(0, 4) {
+            let value = length.iter().rev().fold(0u32, |value, byte| (value << 8) | u32::from(*byte));
+            node.children.push(Node::leaf("Lgth", value.to_string(), range));
+        }
+        if let Some((bindings, range)) = part(4, 20) {
+            let words = if bindings.iter().all(|byte| *byte == 0) { "none".to_owned() } else { hex(bindings) };
+            node.children.push(Node::leaf("Bnd", words, range));
+        }
+        let flags = part(20, 24).and_then(|(flags, range)| Some((u32::from_le_bytes(flags.try_into().ok()?), range)));
+        if let Some((flags, range)) = flags {
+            node.children.push(Node::leaf("Flags", format!("0x{flags:x} {}", gss_flags::names(flags)), range));
+        }
+        match GssChecksum::parse(bytes) {
+            Ok(parsed) => {
+                if let Some(cred) = parsed.delegated {
+                    node.children.push(Node::leaf("DlgOpt", "1", offset + 24..offset + 26));
+                    node.children.push(Node::leaf("Dlgth", cred.len().to_string(), offset + 26..offset + 28));
+                    node.children.push(Node { name: "Deleg".into(), ..KrbCred::explain(cred, offset + 28) });
+                }
+                if !parsed.extensions.is_empty() {
+                    let start = offset + bytes.len() - parsed.extensions.len();
+                    node.children.push(Node::leaf("Exts", hex(parsed.extensions), start..offset + bytes.len()));
+                }
+            }
+            Err(mut error) => {
+                error.offset += offset;
+                node.error = Some(error);
+            }
+        }
+        node
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::field::{self, Fields as _};
 use super::sequence_of::element;
+use super::shape;
 use super::ticket::HostAddress;
 use super::{
     EncryptedData, EncryptionKey, KerberosString, KerberosTime, PrincipalName, SequenceOf, Ticket, TicketFlags,
 };
-use crate::der::{Der, DerWriter};
+use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::ParseError;
+use crate::explain::{Explain, Node, Shape, explain_from, explain_tlv};
 
 /// `KRB-CRED`: tickets, and their session keys encrypted.
 #[derive(Clone, Copy, Debug)]
@@ -180,5 +182,102 @@ impl<'a> KrbCredInfo<'a> {
     }
 }
 
-field::whole! { KrbCred "KRB-CRED" EncKrbCredPart "EncKrbCredPart" KrbCredInfo "KrbCredInfo" }
+field::whole! { KrbCredInfo "KrbCredInfo" }
+
+/// `parse`, `write` and `explain` of the two messages that are also files (`.kirbi`): the best-known writer of those
+/// spends four bytes on every length, so that the lengths need not be the shortest here.
+macro_rules! file {
+    ($($type:ident $format:literal $shape:ident;)*) => {
+        $(
+            impl<'a> $type<'a> {
+                #[doc = concat!("Reads a whole `", $format, "`.")]
+                ///
+                /// # Errors
+                /// The rule of the format that the bytes break; trailing bytes are refused.
+                pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+                    let mut der = Der::new($format, bytes, 0).with_long_lengths();
+                    let value = Self::read(&mut der)?;
+                    der.finish()?;
+                    Ok(value)
+                }
+
+                /// Appends the DER of this value.
+                pub fn write(&self, out: &mut Vec<u8>) {
+                    self.put(&mut DerWriter::new(out));
+                }
+            }
+
+            impl Explain for $type<'_> {
+                fn explain(bytes: &[u8], offset: usize) -> Node {
+                    let der = Der::new($format, bytes, offset).with_long_lengths();
+                    let mut node = explain_from($format, "RFC 4120 5.8.1", &$shape, der);
+                    if node.first_error().is_none()
+                        && let Err(mut error) = $type::parse(bytes)
+                    {
+                        error.offset += offset;
+                        node.error = Some(error);
+                    }
+                    node
+                }
+            }
+        )*
+    };
+}
+
+file! {
+    KrbCred "KRB-CRED" KRB_CRED;
+    EncKrbCredPart "EncKrbCredPart" ENC_KRB_CRED_PART;
+}
 element! { KrbCredInfo "KrbCredInfo" 64 }
+const KRB_CRED: Shape = Shape::Application(
+    22,
+    &Shape::Sequence(&[
+        shape::field(0, "pvno", shape::PVNO),
+        shape::field(1, "msg-type", shape::MSG_TYPE),
+        shape::field(2, "tickets", Shape::SequenceOf("Ticket", &super::ticket::TICKET)),
+        shape::field(3, "enc-part", Shape::Custom(explain_enc_part)),
+    ]),
+);
+
+/// With etype 0 the "cipher" is the plain [`EncKrbCredPart`].
+fn explain_enc_part(name: &'static str, tlv: Tlv<'_>) -> Node {
+    let mut node = explain_tlv(name, &shape::ENCRYPTED, tlv);
+    let mut der = tlv.inside();
+    if let Ok(etype) = der.field(0, Tag::INTEGER)
+        && etype.integer() == Ok(0)
+        && let Ok(_) = der.optional_field(1, Tag::INTEGER)
+        && let Ok(body) = der.field(2, Tag::OCTET_STRING)
+        && let Some(cipher) = node.children.iter_mut().find(|child| child.name == "cipher")
+    {
+        cipher.value.clear();
+        cipher.children.push(EncKrbCredPart::explain(body.body, body.body_offset()));
+        node.note = Some("not encrypted: the session keys are here for anybody to read".to_owned());
+    }
+    node
+}
+
+const ENC_KRB_CRED_PART: Shape = Shape::Application(
+    29,
+    &Shape::Sequence(&[
+        shape::field(0, "ticket-info", Shape::SequenceOf("KrbCredInfo", &KRB_CRED_INFO)),
+        shape::field(1, "nonce", shape::INT),
+        shape::field(2, "timestamp", Shape::Time),
+        shape::field(3, "usec", shape::INT),
+        shape::field(4, "s-address", shape::ADDRESS),
+        shape::field(5, "r-address", shape::ADDRESS),
+    ]),
+);
+
+const KRB_CRED_INFO: Shape = Shape::Sequence(&[
+    shape::field(0, "key", shape::KEY),
+    shape::field(1, "prealm", shape::REALM),
+    shape::field(2, "pname", shape::NAME),
+    shape::field(3, "flags", shape::TICKET_FLAGS),
+    shape::field(4, "authtime", Shape::Time),
+    shape::field(5, "starttime", Shape::Time),
+    shape::field(6, "endtime", Shape::Time),
+    shape::field(7, "renew-till", Shape::Time),
+    shape::field(8, "srealm", shape::REALM),
+    shape::field(9, "sname", shape::NAME),
+    shape::field(10, "caddr", shape::ADDRESSES),
+]);

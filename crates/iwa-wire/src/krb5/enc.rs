@@ -2,9 +2,12 @@
 
 use core::fmt;
 
+use super::checksum::{GSS_CHECKSUM, GssChecksum};
 use super::field::{self, Fields as _};
-use crate::der::{Der, DerWriter};
+use super::shape;
+use crate::der::{Der, DerWriter, Tlv};
 use crate::error::ParseError;
+use crate::explain::{Explain as _, Field, Node, Shape};
 
 /// `EncryptedData`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +113,30 @@ impl<'a> Checksum<'a> {
 }
 
 field::whole! { EncryptedData "EncryptedData" EncryptionKey "EncryptionKey" Checksum "Checksum" }
+
+shape::explained! {
+    EncryptedData "EncryptedData" "RFC 4120 5.2.9" shape::ENCRYPTED;
+    EncryptionKey "EncryptionKey" "RFC 4120 5.2.9" shape::KEY;
+    Checksum "Checksum" "RFC 4120 5.2.9" shape::CHECKSUM;
+}
+
+pub(super) const ENCRYPTED_DATA: &[Field] = &[
+    shape::field(0, "etype", shape::ETYPE),
+    shape::field(1, "kvno", Shape::Integer(shape::kvno)),
+    shape::field(2, "cipher", Shape::Octets),
+];
+
+pub(super) const ENCRYPTION_KEY: &[Field] =
+    &[shape::field(0, "keytype", shape::ETYPE), shape::field(1, "keyvalue", Shape::SecretOctets)];
+
+const CHECKSUM: &[Field; 2] =
+    &[shape::field(0, "cksumtype", Shape::Integer(shape::cksumtype)), shape::field(1, "checksum", Shape::Octets)];
+
+pub(super) fn explain_checksum(name: &'static str, tlv: Tlv<'_>) -> Node {
+    shape::typed(name, tlv, CHECKSUM, |cksumtype, bytes, offset| {
+        (cksumtype == GSS_CHECKSUM).then(|| GssChecksum::explain(bytes, offset))
+    })
+}
 
 /// The name of an encryption type.
 #[must_use]

@@ -1,9 +1,12 @@
 //! `KRB-ERROR` and its codes in words. RFC 4120 5.9.1, 7.5.9.
 
 use super::field::{self, Fields as _};
+use super::padata::MethodData;
+use super::shape;
 use super::{KerberosString, KerberosTime, PrincipalName};
-use crate::der::{Der, DerWriter};
+use crate::der::{Der, DerWriter, Tag};
 use crate::error::ParseError;
+use crate::explain::{Node, Shape, explain_der, hex};
 
 /// `KRB-ERROR`. Nothing in it is protected.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +91,52 @@ impl<'a> KrbError<'a> {
 }
 
 field::whole! { KrbError "KRB-ERROR" }
+shape::explained! { KrbError "KRB-ERROR" "RFC 4120 5.9.1" KRB_ERROR; }
+
+const KRB_ERROR: Shape = Shape::Application(
+    30,
+    &Shape::Sequence(&[
+        shape::field(0, "pvno", shape::PVNO),
+        shape::field(1, "msg-type", shape::MSG_TYPE),
+        shape::field(2, "ctime", Shape::Time),
+        shape::field(3, "cusec", shape::INT),
+        shape::field(4, "stime", Shape::Time),
+        shape::field(5, "susec", shape::INT),
+        shape::field(6, "error-code", Shape::Integer(shape::error_code)),
+        shape::field(7, "crealm", shape::REALM),
+        shape::field(8, "cname", shape::NAME),
+        shape::field(9, "realm", shape::REALM),
+        shape::field(10, "sname", shape::NAME),
+        shape::field(11, "e-text", Shape::Text),
+        shape::field(12, "e-data", Shape::OctetsOf(explain_e_data)),
+    ]),
+);
+
+/// METHOD-DATA or, from Windows, KERB-ERROR-DATA (MS-KILE 2.2.1); their first bytes tell them apart.
+fn explain_e_data(bytes: &[u8], offset: usize) -> Node {
+    let plain = || Node::leaf("data", hex(bytes), offset..offset + bytes.len());
+    if MethodData::parse(bytes).is_ok() {
+        return explain_der("METHOD-DATA", "RFC 4120 5.9.1", &shape::PADATA, bytes, offset);
+    }
+    let windows = || {
+        let mut outer = Der::new("KERB-ERROR-DATA", bytes, 0);
+        let mut inside = outer.enter(Tag::SEQUENCE).ok()?;
+        outer.finish().ok()?;
+        let data_type = inside.field(1, Tag::INTEGER).ok()?.integer().ok()?;
+        let value = inside.optional_field(2, Tag::OCTET_STRING).ok()?;
+        inside.finish().ok()?;
+        let mut node = explain_der("KERB-ERROR-DATA", "MS-KILE 2.2.1", &KERB_ERROR_DATA, bytes, offset);
+        // KERB_ERR_TYPE_EXTENDED: an NTSTATUS, a reserved number and flags.
+        if let (3, Some([a, b, c, d, ..])) = (data_type, value.map(|tlv| tlv.body)) {
+            node.value = format!("NTSTATUS 0x{:08x}", u32::from_le_bytes([*a, *b, *c, *d]));
+        }
+        Some(node)
+    };
+    windows().unwrap_or_else(plain)
+}
+
+const KERB_ERROR_DATA: Shape =
+    Shape::Sequence(&[shape::field(1, "data-type", shape::INT), shape::field(2, "data-value", Shape::Octets)]);
 
 macro_rules! codes {
     ($($value:literal $name:ident $text:literal)*) => {

@@ -53,6 +53,12 @@ pub(super) fn application<'a, T>(
     Ok(value)
 }
 
+/// What stands between two positions of the same input.
+#[inline]
+pub(super) fn between<'a>(start: &Der<'a>, end: &Der<'a>) -> &'a [u8] {
+    start.peek().get(..end.offset() - start.offset()).unwrap_or_default()
+}
+
 /// `Int32`.
 #[inline]
 pub(super) fn int32(der: &mut Der<'_>) -> Result<i32, ParseError> {

@@ -1,12 +1,14 @@
 //! AS-REQ, TGS-REQ, AS-REP, TGS-REP. RFC 4120 5.4.
 
 use super::field::{self, Fields as _};
+use super::shape;
 use super::ticket::HostAddress;
 use super::{
     EncryptedData, EncryptionKey, KerberosString, KerberosTime, PaData, PrincipalName, SequenceOf, Ticket, TicketFlags,
 };
 use crate::der::{Der, DerWriter, Tag};
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{Explain, Node, Shape, explain_der};
 
 /// Which of the two exchanges with a KDC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +119,8 @@ impl<'a> KdcReqBody<'a> {
     /// # Errors
     /// The rule that the bytes break.
     pub fn read(der: &mut Der<'a>) -> Result<Self, ParseError> {
-        let mut body = field::sequence(&mut der.clone(), |der| {
+        let start = *der;
+        let mut body = field::sequence(der, |der| {
             Ok(Self {
                 kdc_options: field::explicit(der, 0, field::flags)?,
                 cname: field::optional(der, 1, PrincipalName::read)?,
@@ -134,7 +137,7 @@ impl<'a> KdcReqBody<'a> {
                 raw: &[],
             })
         })?;
-        body.raw = der.any()?.whole;
+        body.raw = field::between(&start, der);
         Ok(body)
     }
 
@@ -434,3 +437,95 @@ impl<'a> super::Element<'a> for LastReqEntry {
 }
 
 field::whole! { KdcReq "KDC-REQ" KdcReqBody "KDC-REQ-BODY" KdcRep "KDC-REP" EncKdcRepPart "EncKDCRepPart" }
+
+shape::explained! { KdcReqBody "KDC-REQ-BODY" "RFC 4120 5.4.1" KDC_REQ_BODY; }
+
+/// One shape a tag: which of the two the bytes begin with.
+macro_rules! by_tag {
+    ($($type:ident $spec:literal: $first:literal $first_shape:expr, $other:literal $other_shape:expr, $other_tag:literal;)*) => {
+        $(
+            impl Explain for $type<'_> {
+                fn explain(bytes: &[u8], offset: usize) -> Node {
+                    let (name, shape): (_, &'static Shape) = match bytes.first() {
+                        Some(&tag) if Tag(tag) == Tag::application($other_tag) => ($other, &$other_shape),
+                        _ => ($first, &$first_shape),
+                    };
+                    let mut node = explain_der(name, $spec, shape, bytes, offset);
+                    if node.first_error().is_none()
+                        && let Err(mut error) = $type::parse(bytes)
+                    {
+                        error.offset += offset;
+                        node.error = Some(error);
+                    }
+                    node
+                }
+            }
+        )*
+    };
+}
+
+by_tag! {
+    KdcReq "RFC 4120 5.4.1": "AS-REQ" AS_REQ, "TGS-REQ" TGS_REQ, 12;
+    KdcRep "RFC 4120 5.4.2": "AS-REP" AS_REP, "TGS-REP" TGS_REP, 13;
+    EncKdcRepPart "RFC 4120 5.4.2": "EncASRepPart" ENC_AS_REP_PART, "EncTGSRepPart" ENC_TGS_REP_PART, 26;
+}
+
+const AS_REQ: Shape = Shape::Application(10, &KDC_REQ);
+const TGS_REQ: Shape = Shape::Application(12, &KDC_REQ);
+const AS_REP: Shape = Shape::Application(11, &KDC_REP);
+const TGS_REP: Shape = Shape::Application(13, &KDC_REP);
+const ENC_AS_REP_PART: Shape = Shape::Application(25, &ENC_KDC_REP_PART);
+const ENC_TGS_REP_PART: Shape = Shape::Application(26, &ENC_KDC_REP_PART);
+
+const KDC_REQ: Shape = Shape::Sequence(&[
+    shape::field(1, "pvno", shape::PVNO),
+    shape::field(2, "msg-type", shape::MSG_TYPE),
+    shape::field(3, "padata", shape::PADATA),
+    shape::field(4, "req-body", KDC_REQ_BODY),
+]);
+
+const KDC_REQ_BODY: Shape = Shape::Sequence(&[
+    shape::field(0, "kdc-options", Shape::Flags(kdc_options::names)),
+    shape::field(1, "cname", shape::NAME),
+    shape::field(2, "realm", shape::REALM),
+    shape::field(3, "sname", shape::NAME),
+    shape::field(4, "from", Shape::Time),
+    shape::field(5, "till", Shape::Time),
+    shape::field(6, "rtime", Shape::Time),
+    shape::field(7, "nonce", shape::INT),
+    shape::field(8, "etype", Shape::SequenceOf("etype", &shape::ETYPE)),
+    shape::field(9, "addresses", shape::ADDRESSES),
+    shape::field(10, "enc-authorization-data", shape::ENCRYPTED),
+    shape::field(11, "additional-tickets", Shape::SequenceOf("Ticket", &super::ticket::TICKET)),
+]);
+
+const KDC_REP: Shape = Shape::Sequence(&[
+    shape::field(0, "pvno", shape::PVNO),
+    shape::field(1, "msg-type", shape::MSG_TYPE),
+    shape::field(2, "padata", shape::PADATA),
+    shape::field(3, "crealm", shape::REALM),
+    shape::field(4, "cname", shape::NAME),
+    shape::field(5, "ticket", super::ticket::TICKET),
+    shape::field(6, "enc-part", shape::ENCRYPTED),
+]);
+
+const ENC_KDC_REP_PART: Shape = Shape::Sequence(&[
+    shape::field(0, "key", shape::KEY),
+    shape::field(1, "last-req", Shape::SequenceOf("LastReq", &LAST_REQ)),
+    shape::field(2, "nonce", shape::INT),
+    shape::field(3, "key-expiration", Shape::Time),
+    shape::field(4, "flags", shape::TICKET_FLAGS),
+    shape::field(5, "authtime", Shape::Time),
+    shape::field(6, "starttime", Shape::Time),
+    shape::field(7, "endtime", Shape::Time),
+    shape::field(8, "renew-till", Shape::Time),
+    shape::field(9, "srealm", shape::REALM),
+    shape::field(10, "sname", shape::NAME),
+    shape::field(11, "caddr", shape::ADDRESSES),
+    shape::field(12, "encrypted-pa-data", shape::PADATA),
+]);
+
+const LAST_REQ: Shape = Shape::Sequence(&[
+    shape::field(0, "lr-type", Shape::Integer(shape::lr_type)),
+    shape::field(1, "lr-value", Shape::Time),
+]);

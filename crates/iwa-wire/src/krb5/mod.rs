@@ -31,6 +31,7 @@ pub mod kdc;
 pub mod padata;
 pub mod principal;
 mod sequence_of;
+mod shape;
 pub mod ticket;
 pub mod token;
 
@@ -46,6 +47,38 @@ pub use sequence_of::{Element, Elements, SequenceOf};
 pub use ticket::{EncTicketPart, Ticket, TicketFlags};
 
 use core::fmt;
+
+use crate::der::Tag;
+use crate::explain::{Explain as _, Node};
+
+/// Explains the Kerberos message in `bytes`, whichever its tag says; its kind comes first (`ap-req`, `ticket`,
+/// `enc-ticket-part`). `None` if no message begins with this tag.
+#[must_use]
+pub fn explain_message(bytes: &[u8], offset: usize) -> Option<(&'static str, Node)> {
+    let Tag(tag) = bytes.first().copied().map(Tag)?;
+    if !(0x61..=0x7e).contains(&tag) {
+        return None;
+    }
+    let (kind, explain): (_, fn(&[u8], usize) -> Node) = match tag - 0x60 {
+        1 => ("ticket", Ticket::explain),
+        2 => ("authenticator", Authenticator::explain),
+        3 => ("enc-ticket-part", EncTicketPart::explain),
+        10 => ("as-req", KdcReq::explain),
+        11 => ("as-rep", KdcRep::explain),
+        12 => ("tgs-req", KdcReq::explain),
+        13 => ("tgs-rep", KdcRep::explain),
+        14 => ("ap-req", ApReq::explain),
+        15 => ("ap-rep", ApRep::explain),
+        22 => ("krb-cred", KrbCred::explain),
+        25 => ("enc-as-rep-part", EncKdcRepPart::explain),
+        26 => ("enc-tgs-rep-part", EncKdcRepPart::explain),
+        27 => ("enc-ap-rep-part", EncApRepPart::explain),
+        29 => ("enc-krb-cred-part", EncKrbCredPart::explain),
+        30 => ("krb-error", KrbError::explain),
+        _ => return None,
+    };
+    Some((kind, explain(bytes, offset)))
+}
 
 /// `KerberosTime`: seconds since 1970, without fractions. RFC 4120 5.2.3.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -2,9 +2,11 @@
 
 use super::field::{self, Fields as _};
 use super::sequence_of::element;
+use super::shape;
 use super::{Checksum, KerberosString, KerberosTime, PrincipalName};
-use crate::der::{Der, DerWriter, Tag};
+use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::ParseError;
+use crate::explain::{Explain as _, Field, Node, Shape, explain_der, text};
 
 /// `PA-DATA`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,6 +250,115 @@ impl<'a> PaForUser<'a> {
 
 field::whole! { PaData "PA-DATA" PaForUser "PA-FOR-USER" EtypeInfo2Entry "ETYPE-INFO2-ENTRY" EtypeInfoEntry "ETYPE-INFO-ENTRY" }
 element! { PaData "PA-DATA" 64 EtypeInfo2Entry "ETYPE-INFO2" 64 EtypeInfoEntry "ETYPE-INFO" 64 }
+
+shape::explained! {
+    PaData "PA-DATA" "RFC 4120 5.2.7" Shape::Custom(explain_padata);
+    PaForUser "PA-FOR-USER" "MS-SFU 2.2.1" PA_FOR_USER;
+}
+
+const PA_DATA: &[Field; 2] =
+    &[shape::field(1, "padata-type", Shape::Integer(shape::pa_type)), shape::field(2, "padata-value", Shape::Octets)];
+
+pub(super) fn explain_padata(name: &'static str, tlv: Tlv<'_>) -> Node {
+    shape::typed(name, tlv, PA_DATA, explain_value)
+}
+
+fn explain_value(padata_type: i32, bytes: &[u8], offset: usize) -> Option<Node> {
+    let der = |name, spec, shape: &'static Shape| Some(explain_der(name, spec, shape, bytes, offset));
+    // An empty value only says that the type is known.
+    if bytes.is_empty() {
+        return None;
+    }
+    match padata_type {
+        pa_type::TGS_REQ => Some(super::ApReq::explain(bytes, offset)),
+        pa_type::ENC_TIMESTAMP | pa_type::ENCRYPTED_CHALLENGE => {
+            der("EncryptedData", "RFC 4120 5.2.7.2", &shape::ENCRYPTED)
+        }
+        pa_type::PW_SALT => Some(Node::leaf("salt", text(bytes), offset..offset + bytes.len())),
+        pa_type::ETYPE_INFO => der("ETYPE-INFO", "RFC 4120 5.2.7.4", &ETYPE_INFO),
+        pa_type::ETYPE_INFO2 => der("ETYPE-INFO2", "RFC 4120 5.2.7.5", &ETYPE_INFO2),
+        pa_type::PAC_REQUEST => der("KERB-PA-PAC-REQUEST", "MS-KILE 2.2.3", &PA_PAC_REQUEST),
+        pa_type::FOR_USER => Some(PaForUser::explain(bytes, offset)),
+        pa_type::PAC_OPTIONS => der("PA-PAC-OPTIONS", "MS-KILE 2.2.10", &PA_PAC_OPTIONS),
+        pa_type::REQ_ENC_PA_REP if bytes.first() == Some(&Tag::SEQUENCE.0) => {
+            der("Checksum", "RFC 6806 11", &shape::CHECKSUM)
+        }
+        pa_type::SUPPORTED_ETYPES => {
+            let bits = u32::from_le_bytes(bytes.try_into().ok()?);
+            Some(Node::leaf("SupportedEncryptionTypes", supported_etypes(bits), offset..offset + bytes.len()))
+        }
+        _ => None,
+    }
+}
+
+/// `msDS-SupportedEncryptionTypes` in words. MS-KILE 2.2.7.
+#[must_use]
+pub fn supported_etypes(bits: u32) -> String {
+    const NAMES: [(u32, &str); 12] = [
+        (0x1, "des-cbc-crc"),
+        (0x2, "des-cbc-md5"),
+        (0x4, "rc4-hmac"),
+        (0x8, "aes128-cts-hmac-sha1-96"),
+        (0x10, "aes256-cts-hmac-sha1-96"),
+        (0x20, "aes256-cts-hmac-sha1-96-sk"),
+        (0x40, "aes128-cts-hmac-sha256-128"),
+        (0x80, "aes256-cts-hmac-sha384-192"),
+        (0x1_0000, "FAST"),
+        (0x2_0000, "compound-identity"),
+        (0x4_0000, "claims"),
+        (0x8_0000, "resource-SID-compression-disabled"),
+    ];
+    let names: Vec<&str> = NAMES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    format!("0x{bits:08x} {}", names.join(" "))
+}
+
+const ETYPE_INFO: Shape = Shape::SequenceOf(
+    "ETYPE-INFO-ENTRY",
+    &Shape::Sequence(&[
+        shape::field(0, "etype", shape::ETYPE),
+        shape::field(1, "salt", Shape::OctetsOf(explain_salt)),
+        shape::field(2, "salttype", shape::INT),
+    ]),
+);
+
+fn explain_salt(bytes: &[u8], offset: usize) -> Node {
+    Node::leaf("salt", text(bytes), offset..offset + bytes.len())
+}
+
+const ETYPE_INFO2: Shape = Shape::SequenceOf(
+    "ETYPE-INFO2-ENTRY",
+    &Shape::Sequence(&[
+        shape::field(0, "etype", shape::ETYPE),
+        shape::field(1, "salt", Shape::Text),
+        shape::field(2, "s2kparams", Shape::OctetsOf(explain_s2kparams)),
+    ]),
+);
+
+fn explain_s2kparams(bytes: &[u8], offset: usize) -> Node {
+    let words = match <[u8; 4]>::try_from(bytes) {
+        Ok(count) => format!("{} iterations", u32::from_be_bytes(count)),
+        Err(_) => crate::explain::hex(bytes),
+    };
+    Node::leaf("parameters", words, offset..offset + bytes.len())
+}
+
+const PA_PAC_REQUEST: Shape = Shape::Sequence(&[shape::field(0, "include-pac", Shape::Boolean)]);
+
+const PA_PAC_OPTIONS: Shape = Shape::Sequence(&[shape::field(0, "flags", Shape::Flags(pac_options))]);
+
+fn pac_options(flags: u32) -> String {
+    field::bit_names(
+        flags,
+        &[(0, "claims"), (1, "branch-aware"), (2, "forward-to-full-dc"), (3, "resource-based-constrained-delegation")],
+    )
+}
+
+const PA_FOR_USER: Shape = Shape::Sequence(&[
+    shape::field(0, "userName", shape::NAME),
+    shape::field(1, "userRealm", shape::REALM),
+    shape::field(2, "cksum", shape::CHECKSUM),
+    shape::field(3, "auth-package", Shape::Text),
+]);
 
 /// `padata-type`. RFC 4120 7.5.2 and the IANA registry.
 pub mod pa_type {

@@ -5,9 +5,10 @@ use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 
 use super::field::{self, Fields as _};
-use crate::der::{Der, DerWriter, Tag};
+use super::shape;
+use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::{ErrorKind, ParseError};
-use crate::explain::printable;
+use crate::explain::{Field, Node, Shape, explain_tlv, printable};
 
 /// The most components that a name may have.
 pub const COMPONENTS_LIMIT: usize = 32;
@@ -134,6 +135,21 @@ impl<'a> PrincipalName<'a> {
 }
 
 field::whole! { PrincipalName "PrincipalName" }
+shape::explained! { PrincipalName "PrincipalName" "RFC 4120 5.2.2" shape::NAME; }
+
+const PRINCIPAL_NAME: &[Field] = &[
+    shape::field(0, "name-type", Shape::Integer(shape::name_type)),
+    shape::field(1, "name-string", Shape::SequenceOf("KerberosString", &Shape::Text)),
+];
+
+/// The parts, and the name as people write it.
+pub(super) fn explain_name(name: &'static str, tlv: Tlv<'_>) -> Node {
+    let mut node = explain_tlv(name, &Shape::Sequence(PRINCIPAL_NAME), tlv);
+    if let Ok(parsed) = PrincipalName::parse(tlv.whole) {
+        node.value = parsed.to_string();
+    }
+    node
+}
 
 impl PartialEq for PrincipalName<'_> {
     fn eq(&self, other: &Self) -> bool {

@@ -5,9 +5,11 @@ use core::fmt;
 use super::authdata::AuthorizationData;
 use super::field::{self, Fields as _};
 use super::sequence_of::element;
+use super::shape;
 use super::{EncryptedData, EncryptionKey, KerberosString, KerberosTime, PrincipalName, SequenceOf};
-use crate::der::{Der, DerWriter};
+use crate::der::{Der, DerWriter, Tlv};
 use crate::error::ParseError;
+use crate::explain::{Field, Node, Shape, explain_tlv};
 
 /// `Ticket`.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,7 @@ impl<'a> Ticket<'a> {
     /// The rule that the bytes break.
     pub fn read(der: &mut Der<'a>) -> Result<Self, ParseError> {
         let start = *der;
-        let mut ticket = field::application(&mut der.clone(), 1, |der| {
+        let mut ticket = field::application(der, 1, |der| {
             field::explicit(der, 0, |der| field::fixed(der, 5, "tkt-vno"))?;
             Ok(Self {
                 realm: field::explicit(der, 1, field::string)?,
@@ -49,8 +51,7 @@ impl<'a> Ticket<'a> {
                 raw: &[],
             })
         })?;
-        ticket.raw = der.any()?.whole;
-        debug_assert_eq!(start.offset() + ticket.raw.len(), der.offset());
+        ticket.raw = field::between(&start, der);
         Ok(ticket)
     }
 
@@ -309,4 +310,72 @@ impl<'a> HostAddress<'a> {
 }
 
 field::whole! { Ticket "Ticket" EncTicketPart "EncTicketPart" TransitedEncoding "TransitedEncoding" HostAddress "HostAddress" }
+shape::explained! {
+    Ticket "Ticket" "RFC 4120 5.3" TICKET;
+    EncTicketPart "EncTicketPart" "RFC 4120 5.3" ENC_TICKET_PART;
+    TransitedEncoding "TransitedEncoding" "RFC 4120 5.3" TRANSITED;
+    HostAddress "HostAddress" "RFC 4120 5.2.5" shape::ADDRESS;
+}
+
+pub(super) const TICKET: Shape = Shape::Application(
+    1,
+    &Shape::Sequence(&[
+        shape::field(0, "tkt-vno", shape::PVNO),
+        shape::field(1, "realm", shape::REALM),
+        shape::field(2, "sname", shape::NAME),
+        shape::field(3, "enc-part", shape::ENCRYPTED),
+    ]),
+);
+
+const ENC_TICKET_PART: Shape = Shape::Application(
+    3,
+    &Shape::Sequence(&[
+        shape::field(0, "flags", shape::TICKET_FLAGS),
+        shape::field(1, "key", shape::KEY),
+        shape::field(2, "crealm", shape::REALM),
+        shape::field(3, "cname", shape::NAME),
+        shape::field(4, "transited", TRANSITED),
+        shape::field(5, "authtime", Shape::Time),
+        shape::field(6, "starttime", Shape::Time),
+        shape::field(7, "endtime", Shape::Time),
+        shape::field(8, "renew-till", Shape::Time),
+        shape::field(9, "caddr", shape::ADDRESSES),
+        shape::field(10, "authorization-data", shape::AUTH_DATA),
+    ]),
+);
+
+const TRANSITED: Shape = Shape::Sequence(&[
+    shape::field(0, "tr-type", Shape::Integer(shape::tr_type)),
+    shape::field(1, "contents", Shape::OctetsOf(explain_transited)),
+]);
+
+fn explain_transited(bytes: &[u8], offset: usize) -> Node {
+    let words = if bytes.is_empty() { "no realm was crossed".to_owned() } else { crate::explain::text(bytes) };
+    Node::leaf("realms", words, offset..offset + bytes.len())
+}
+
+const HOST_ADDRESS: &[Field] =
+    &[shape::field(0, "addr-type", Shape::Integer(shape::addr_type)), shape::field(1, "address", Shape::Octets)];
+
+/// The parts, and the address as people write it.
+pub(super) fn explain_address(name: &'static str, tlv: Tlv<'_>) -> Node {
+    let mut node = explain_tlv(name, &Shape::Sequence(HOST_ADDRESS), tlv);
+    if let Ok(parsed) = HostAddress::parse(tlv.whole) {
+        node.value = parsed.to_string();
+    }
+    node
+}
+
+/// The address as people write it.
+impl fmt::Display for HostAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.addr_type, <[u8; 4]>::try_from(self.address), <[u8; 16]>::try_from(self.address)) {
+            (2, Ok(v4), _) => core::net::Ipv4Addr::from(v4).fmt(f),
+            (24, _, Ok(v6)) => core::net::Ipv6Addr::from(v6).fmt(f),
+            (20, ..) => f.write_str(crate::explain::text(self.address).trim_end()),
+            _ => f.write_str(&crate::explain::hex(self.address)),
+        }
+    }
+}
+
 element! { Ticket "Ticket" 64 HostAddress "HostAddress" 64 }

@@ -1,7 +1,10 @@
 //! Kerberos messages in GSS-API framing: mechanism OID, token identifier, message. RFC 4121 4.1, RFC 1964 1.1, RFC 2743 3.1.
 
-use crate::der::{Der, DerWriter, Tag};
+use super::{ApRep, ApReq, KrbError};
+use crate::der::DerWriter;
 use crate::error::{ErrorKind, ParseError};
+use crate::explain::{Explain, Node, hex};
+use crate::gss::{InitialToken, MechType};
 
 /// What a token carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,56 +66,103 @@ impl TokenId {
 /// A Kerberos message in GSS-API framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KrbToken<'a> {
-    /// The contents octets of the mechanism's OID: [`KRB5`], or the old one of Microsoft ([`MS_KRB5`]).
-    pub mechanism: &'a [u8],
+    /// The mechanism: [`MechType::KRB5`], the old one of Microsoft, user-to-user, or IAKERB.
+    pub mech: MechType<'a>,
     /// What follows.
     pub id: TokenId,
     /// The message.
     pub message: &'a [u8],
+    /// Where `message` begins in the outermost input.
+    pub message_offset: usize,
 }
 
 impl<'a> KrbToken<'a> {
-    /// Reads a whole token.
+    /// Reads a whole token, which begins at `offset` of the outermost input.
     ///
     /// # Errors
     /// The rule that the bytes break; [`ErrorKind::Value`] for a mechanism that is not Kerberos or an unknown token
     /// identifier.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let mut der = Der::new("Kerberos GSS-API token", bytes, 0);
-        let mut inside = der.enter(Tag::application(0))?;
-        der.finish()?;
-        let at = inside;
-        let mechanism = inside.expect(Tag::OID)?.body;
-        if ![KRB5, MS_KRB5, IAKERB, KRB5_USER_TO_USER].contains(&mechanism) {
-            return Err(at.error(ErrorKind::Value { what: "mechanism" }));
+    pub fn parse(bytes: &'a [u8], offset: usize) -> Result<Self, ParseError> {
+        Self::of(InitialToken::parse(bytes, offset)?)
+    }
+
+    /// The Kerberos message in a token whose framing is read.
+    ///
+    /// # Errors
+    /// As [`KrbToken::parse`].
+    pub fn of(token: InitialToken<'a>) -> Result<Self, ParseError> {
+        let InitialToken { mech, inner, inner_offset } = token;
+        let error = |kind| ParseError { format: FORMAT, offset: inner_offset, kind };
+        if !mech.is_krb5() && mech != MechType::KRB5_USER_TO_USER && mech != MechType::IAKERB {
+            return Err(error(ErrorKind::Value { what: "mechanism" }));
         }
-        let Some((&id, message)) = inside.peek().split_first_chunk::<2>() else {
-            return Err(inside.error(ErrorKind::Truncated { needed: 2, available: inside.peek().len() }));
+        let Some((&id, message)) = inner.split_first_chunk::<2>() else {
+            return Err(error(ErrorKind::Truncated { needed: 2, available: inner.len() }));
         };
-        let id = TokenId::of(id).ok_or_else(|| inside.error(ErrorKind::Value { what: "token identifier" }))?;
-        Ok(Self { mechanism, id, message })
+        let id = TokenId::of(id).ok_or_else(|| error(ErrorKind::Value { what: "token identifier" }))?;
+        Ok(Self { mech, id, message, message_offset: inner_offset + 2 })
     }
 
     /// Appends the token.
     pub fn write(&self, out: &mut Vec<u8>) {
-        Self::frame(self.mechanism, self.id, out, |w| w.raw(self.message));
+        Self::frame(self.mech, self.id, out, |w| w.raw(self.message));
     }
 
     /// Appends the framing around what `message` writes.
-    pub fn frame(mechanism: &[u8], id: TokenId, out: &mut Vec<u8>, message: impl FnOnce(&mut DerWriter<'_>)) {
-        DerWriter::new(out).nest(Tag::application(0), |w| {
-            w.primitive(Tag::OID, mechanism);
+    pub fn frame(mech: MechType<'_>, id: TokenId, out: &mut Vec<u8>, message: impl FnOnce(&mut DerWriter<'_>)) {
+        InitialToken::write(mech, out, |w| {
             w.raw(&id.bytes());
             message(w);
         });
     }
+
+    /// Explains what follows the mechanism's OID in a token: the token identifier and the message.
+    #[must_use]
+    pub fn explain_inner(inner: &[u8], offset: usize) -> Node {
+        let mut node = Node::branch("Kerberos token", offset..offset + inner.len(), "RFC 4121 4.1");
+        let Some((&id, message)) = inner.split_first_chunk::<2>() else {
+            let kind = ErrorKind::Truncated { needed: 2, available: inner.len() };
+            return node.broken(ParseError { format: FORMAT, offset, kind });
+        };
+        let [a, b] = id;
+        let Some(id) = TokenId::of(id) else {
+            let kind = ErrorKind::Value { what: "token identifier" };
+            node.children.push(Node::leaf("TOK_ID", format!("{a:02x} {b:02x}"), offset..offset + 2));
+            return node.broken(ParseError { format: FORMAT, offset, kind });
+        };
+        let words = format!("{a:02x} {b:02x} ({})", id.name());
+        node.children.push(Node::leaf("TOK_ID", words, offset..offset + 2));
+        let at = offset + 2;
+        node.children.push(match id {
+            TokenId::ApReq => ApReq::explain(message, at),
+            TokenId::ApRep => ApRep::explain(message, at),
+            TokenId::Error => KrbError::explain(message, at),
+            _ => Node::leaf("message", hex(message), at..at + message.len()),
+        });
+        node
+    }
 }
 
-/// 1.2.840.113554.1.2.2.
-pub const KRB5: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02];
-/// 1.2.840.48018.1.2.2, a mistake of Windows 2000 that every Windows repeats.
-pub const MS_KRB5: &[u8] = &[0x2a, 0x86, 0x48, 0x82, 0xf7, 0x12, 0x01, 0x02, 0x02];
-/// 1.2.840.113554.1.2.2.3.
-pub const KRB5_USER_TO_USER: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02, 0x03];
-/// 1.3.6.1.5.2.5.
-pub const IAKERB: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x02, 0x05];
+impl Explain for KrbToken<'_> {
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let whole = offset..offset + bytes.len();
+        match InitialToken::parse(bytes, offset) {
+            Ok(token) => {
+                let mut node = Node::branch("GSS-API token", whole, "RFC 2743 3.1");
+                let end = token.inner_offset;
+                node.children.push(Node::leaf("thisMech", token.mech.to_string(), offset..end));
+                let mut inner = Self::explain_inner(token.inner, end);
+                if inner.first_error().is_none() {
+                    inner.error = KrbToken::of(token).err();
+                }
+                node.children.push(inner);
+                node
+            }
+            Err(error) => {
+                Node { value: hex(bytes), ..Node::branch("GSS-API token", whole, "RFC 2743 3.1") }.broken(error)
+            }
+        }
+    }
+}
+
+const FORMAT: &str = "Kerberos GSS-API token";
