@@ -1,11 +1,11 @@
 //! Changing the accounts: every change is one transaction.
 
 use iwa_auth::krb5::etype::{Etype, Key};
+use iwa_auth::ntlm::crypto;
 use iwa_auth::{Secret, UnixTime};
 use iwa_wire::Sid;
 use zeroize::Zeroizing;
 
-use super::crypto;
 use super::error::AccountsError;
 use super::name::{self, NameError, same};
 use super::record::{Group, KeySet, Machine, Rid, Service, User};

@@ -1,17 +1,16 @@
 //! A logon with a local account, as Windows decides it. MS-NLMP 3.3.2, MS-APDS 3.1.5, KB 103390.
 //!
 //! - The domain: the machine's own name, a name that nobody knows, and none at all mean the local account. What counts is
-//!   the proof, which hashes the client's own spelling of the domain; a few clients hash another than they send, so the
-//!   upper-case and the empty one are tried too.
+//!   the proof, which hashes the client's own spelling of the domain.
 //! - The order: a lock-out is said whatever the password is, so that guessing on gains nothing; everything else that keeps
 //!   an account out (disabled, expired, password to be changed) is said only after a right password, so that it tells
 //!   nothing to somebody who does not know it.
 //! - An unknown account costs what a known one costs.
 
+use iwa_auth::ntlm::crypto;
 use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
 use iwa_auth::{Account, NtStatus, Secret, UnixTime};
 
-use super::crypto;
 use super::record::User;
 use super::snapshot::Snapshot;
 use super::{AccountsError, LocalAccounts, now};
@@ -50,14 +49,10 @@ impl LocalAccounts {
     ) -> Result<LogonInfo, LogonError> {
         let user = snapshot.logon_account(&logon.domain, &logon.user);
         self.check_lockout(user, now)?;
-        let hash = user.map_or(&NOBODY, |user| user.nt_hash.expose());
-        let upper = logon.domain.to_uppercase();
-        let verify = |domain: &str| {
-            crypto::verify_ntlmv2(hash, &logon.user, domain, &logon.server_challenge, &logon.nt_response)
-        };
-        let verified = verify(&logon.domain)
-            .or_else(|| if upper == logon.domain { None } else { verify(&upper) })
-            .or_else(|| if logon.domain.is_empty() { None } else { verify("") });
+        let nobody = Secret::new(NOBODY);
+        let hash = user.map_or(&nobody, |user| &user.nt_hash);
+        let verified =
+            crypto::verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response);
         let user = self.conclude(user, verified.is_some(), now)?;
         // Invariant: `conclude` refuses what was not verified.
         let session_base_key = verified.ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;

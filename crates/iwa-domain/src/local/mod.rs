@@ -20,7 +20,6 @@ pub mod error;
 pub mod name;
 
 mod change;
-mod crypto;
 mod failures;
 mod logon;
 mod record;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use iwa_auth::ntlm::crypto;
+
 /// The longest name of an account, in UTF-16 units (`sAMAccountName` of a user).
 pub const MAX_USER: usize = 20;
 /// The longest name of a group, in UTF-16 units.
@@ -145,7 +147,7 @@ pub fn check_text(text: &str) -> Result<(), NameError> {
 }
 
 /// The form under which two spellings of a name are the same: upper case, character by character, as
-/// `RtlUpcaseUnicodeString` has it. `ß` stays `ß`, and nothing outside ASCII becomes ASCII.
+/// `RtlUpcaseUnicodeString` has it and NTLM hashes it. `ß` stays `ß`, and nothing outside ASCII becomes ASCII.
 #[must_use]
 pub fn fold(name: &str) -> String {
     name.chars().map(upcase).collect()
@@ -157,15 +159,12 @@ pub fn same(a: &str, b: &str) -> bool {
     a.chars().map(upcase).eq(b.chars().map(upcase))
 }
 
+/// A letter beyond the basic plane has no case in Windows.
 fn upcase(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_uppercase();
     }
-    let mut upper = c.to_uppercase();
-    match (upper.next(), upper.next()) {
-        (Some(upper), None) if !upper.is_ascii() => upper,
-        _ => c,
-    }
+    u16::try_from(u32::from(c)).ok().and_then(|unit| char::from_u32(u32::from(crypto::upcase(unit)))).unwrap_or(c)
 }
 
 fn check(name: &str, limit: usize) -> Result<(), NameError> {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use iwa_auth::krb5::etype::Etype;
-use iwa_auth::ports::LogonError;
+use iwa_auth::ntlm::crypto;
+use iwa_auth::ports::{Logon as _, LogonError, NetworkLogon};
 use iwa_auth::{NtStatus, Secret, UnixTime};
 
 use super::*;
@@ -375,4 +376,86 @@ fn a_process_that_is_killed_while_it_writes_leaves_whole_accounts() {
         }
     }
     assert!(before > 1, "no child lived long enough to write: the test tested nothing");
+}
+
+/// An NTLMv2 response as a client makes it that spells user and domain like this.
+fn ntlm(user: &str, domain: &str, text: &str) -> NetworkLogon {
+    let server_challenge = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
+    // Timestamp and nonce, then a list of AV pairs with nothing in it.
+    let client_challenge = [&[1u8, 1, 0, 0, 0, 0, 0, 0][..], &[0xaa; 16], &[0; 12]].concat();
+    let key = crypto::ntowfv2(&crypto::nt_hash(text), user, domain);
+    let mut nt_response = crypto::nt_proof_str(&key, &server_challenge, &client_challenge).to_vec();
+    nt_response.extend_from_slice(&client_challenge);
+    NetworkLogon {
+        domain: domain.to_owned(),
+        user: user.to_owned(),
+        workstation: "PC".to_owned(),
+        server_challenge,
+        nt_response,
+        lm_response: vec![0; 24],
+    }
+}
+
+#[tokio::test]
+async fn ntlm_finds_the_local_account_under_every_domain_that_windows_does() {
+    let state = State::new();
+    let accounts = state.create();
+    add(&accounts, "Alice", "Sommer-2026");
+    accounts.add_group("Staff", "").unwrap();
+    accounts.add_member("Staff", "alice").unwrap();
+    for (user, domain) in [
+        ("alice", "WEB"),
+        ("ALICE", "web"),
+        ("Alice", ""),
+        ("alice", "SOMEWHERE-ELSE"),
+        ("alice", "EXAMPLE.TEST"),
+        ("alice", "."),
+        ("alice@example.test", ""),
+        ("alice@WEB", ""),
+    ] {
+        let info = accounts.network(&ntlm(user, domain, "Sommer-2026")).await;
+        let info = info.unwrap_or_else(|error| panic!("{domain}\\{user}: {error:?}"));
+        assert_eq!((info.account.domain.as_str(), info.account.name.as_str()), ("WEB", "Alice"));
+        assert_eq!(info.groups.len(), 2);
+    }
+    // The session key is what both ends compute from the proof.
+    let logon = ntlm("alice", "WEB", "Sommer-2026");
+    let key = crypto::ntowfv2(&crypto::nt_hash("Sommer-2026"), "alice", "WEB");
+    let wanted = crypto::session_base_key(&key, logon.nt_response.first_chunk().unwrap());
+    assert!(accounts.network(&logon).await.unwrap().session_base_key.ct_eq(wanted.expose()));
+}
+
+#[tokio::test]
+async fn ntlm_refuses_with_the_status_that_windows_has_for_it() {
+    let state = State::new();
+    let accounts = state.create();
+    add(&accounts, "alice", "Sommer-2026");
+    add(&accounts, "bob", "Sommer-2026");
+    let refused = async |accounts: &LocalAccounts, logon: &NetworkLogon| match accounts.network(logon).await {
+        Err(LogonError::Refused(status)) => status,
+        other => panic!("{other:?}"),
+    };
+    let wrong = [
+        (ntlm("alice", "WEB", "wrong"), NtStatus::WRONG_PASSWORD),
+        (ntlm("mallory", "WEB", "Sommer-2026"), NtStatus::NO_SUCH_USER),
+        (ntlm("alice@elsewhere.test", "", "Sommer-2026"), NtStatus::NO_SUCH_USER),
+        (ntlm("alice@example.test", "WEB", "Sommer-2026"), NtStatus::NO_SUCH_USER),
+        // Another's response under one's own name, and a response cut short.
+        (NetworkLogon { user: "alice".into(), ..ntlm("bob", "WEB", "Sommer-2026") }, NtStatus::WRONG_PASSWORD),
+        (NetworkLogon { nt_response: vec![0; 15], ..ntlm("alice", "WEB", "x") }, NtStatus::WRONG_PASSWORD),
+        (NetworkLogon { nt_response: vec![], ..ntlm("alice", "WEB", "x") }, NtStatus::WRONG_PASSWORD),
+        (NetworkLogon { server_challenge: [0; 8], ..ntlm("alice", "WEB", "Sommer-2026") }, NtStatus::WRONG_PASSWORD),
+    ];
+    for (n, (logon, status)) in wrong.iter().enumerate() {
+        assert_eq!(refused(&accounts, logon).await, *status, "{n}");
+    }
+    // The hash of nobody opens nothing.
+    let key = crypto::ntowfv2(&Secret::new([0x5a; 16]), "mallory", "WEB");
+    let mut forged = ntlm("mallory", "WEB", "x");
+    let proof = crypto::nt_proof_str(&key, &forged.server_challenge, &forged.nt_response[16..]);
+    forged.nt_response[..16].copy_from_slice(&proof);
+    assert_eq!(refused(&accounts, &forged).await, NtStatus::NO_SUCH_USER);
+    accounts.change_user("bob", &UserChange { disabled: Some(true), ..UserChange::default() }).unwrap();
+    assert_eq!(refused(&accounts, &ntlm("bob", "", "Sommer-2026")).await, NtStatus::ACCOUNT_DISABLED);
+    assert_eq!(refused(&accounts, &ntlm("bob", "", "wrong")).await, NtStatus::WRONG_PASSWORD);
 }
