@@ -5,6 +5,7 @@ use core::fmt;
 use crate::der::{Der, DerWriter, Tag};
 use crate::error::{ErrorKind, ParseError};
 use crate::explain::{self, Explain, Node};
+use crate::krb5::token::KrbToken;
 
 /// A security mechanism: the contents octets of its OBJECT IDENTIFIER, as they stand in the input.
 ///
@@ -133,11 +134,10 @@ impl Explain for InitialToken<'_> {
                 let range = body_offset..inside.offset();
                 node.children.push(Node::leaf("thisMech", mech.to_string(), range));
                 let (inner, at) = (inside.peek(), inside.offset());
-                if mech == MechType::SPNEGO {
-                    node.children.push(crate::spnego::explain_choice(inner, at));
-                } else {
-                    explain_inner(&mut node, mech, inner, at);
-                }
+                node.children.push(match mech {
+                    MechType::SPNEGO => crate::spnego::explain_choice(inner, at),
+                    _ => explain_inner(mech, inner, at),
+                });
             }
             Err(error) => {
                 node.error.get_or_insert(error);
@@ -147,31 +147,15 @@ impl Explain for InitialToken<'_> {
     }
 }
 
-/// The inner token of a mechanism of the Kerberos family begins with two bytes that say what follows. RFC 4121 4.1.
-fn explain_inner(node: &mut Node, mech: MechType<'_>, inner: &[u8], offset: usize) {
+fn explain_inner(mech: MechType<'_>, inner: &[u8], offset: usize) -> Node {
     let range = offset..offset + inner.len();
+    let leaf = |name: &'static str| Node::leaf(name, explain::hex(inner), range.clone());
     let kerberos = mech.is_krb5() || mech == MechType::KRB5_USER_TO_USER || mech == MechType::IAKERB;
-    match inner.split_at_checked(2) {
-        Some((id, message)) if kerberos => {
-            let name = match id {
-                [1, 0] => "KRB_AP_REQ",
-                [2, 0] => "KRB_AP_REP",
-                [3, 0] => "KRB_ERROR",
-                [4, 0] => "KERB_TGT_REQUEST",
-                [4, 1] => "KERB_TGT_REPLY",
-                [5, 1] => "IAKERB_PROXY",
-                [1, 1] => "GSS_GetMIC, RFC 1964",
-                [2, 1] => "GSS_Wrap, RFC 1964",
-                _ => "no known token",
-            };
-            let value = format!("{} ({name})", explain::hex(id));
-            node.children.push(Node::leaf("TOK_ID", value, offset..offset + 2));
-            node.children.push(match id {
-                [1..=3, 0] => crate::sniff::krb5(message, offset + 2),
-                _ => Node::leaf("message", explain::hex(message), offset + 2..range.end),
-            });
-        }
-        _ => node.children.push(Node::leaf("innerContextToken", explain::hex(inner), range)),
+    match inner {
+        [1, 1, ..] if kerberos => leaf("GSS_GetMIC token").noted("RFC 1964 1.2.1"),
+        [2, 1, ..] if kerberos => leaf("GSS_Wrap token").noted("RFC 1964 1.2.2"),
+        _ if kerberos => KrbToken::explain_inner(inner, offset),
+        _ => leaf("innerContextToken"),
     }
 }
 

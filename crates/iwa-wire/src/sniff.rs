@@ -6,17 +6,34 @@ use crate::error::{ErrorKind, ParseError};
 use crate::explain::{Explain as _, Node, hex};
 use crate::gss::{InitialToken, MechType};
 use crate::keytab::Keytab;
+use crate::krb5::ap::{ApRep, ApReq, Authenticator, EncApRepPart};
+use crate::krb5::authdata::AuthorizationData;
+use crate::krb5::cfx::CfxToken;
+use crate::krb5::cred::{EncKrbCredPart, KrbCred};
+use crate::krb5::error::KrbError;
+use crate::krb5::kdc::{EncKdcRepPart, KdcRep, KdcReq};
+use crate::krb5::ticket::{EncTicketPart, Ticket};
+use crate::krb5::token::KrbToken;
+use crate::ntlm;
 use crate::pac::Pac;
 use crate::reader::Reader;
 use crate::spnego::NegotiationToken;
 
-/// What some bytes are, by the names of [`KINDS`] (`"unknown"` if nothing fits), and the bytes in words.
+/// What some bytes are, by the names of [`kinds`] (`"unknown"` if nothing fits), and the bytes in words.
+///
+/// The tree has an error if, and only if, the bytes or a token inside them are malformed.
 #[must_use]
 pub fn sniff(bytes: &[u8]) -> (&'static str, Node) {
     match kind_of(bytes) {
         Some(kind) => (kind, explain_as(kind, bytes, 0).unwrap_or_default()),
         None => ("unknown", unknown(bytes, 0)),
     }
+}
+
+/// Reads `bytes` strictly as this kind. `None` for a kind that is not known.
+#[must_use]
+pub fn check(kind: &str, bytes: &[u8]) -> Option<Result<(), ParseError>> {
+    FORMATS.iter().find(|(name, ..)| *name == kind).map(|(_, check, _)| check(bytes))
 }
 
 /// The kind of some bytes, judged by how they begin; what follows may be malformed.
@@ -29,7 +46,7 @@ pub fn kind_of(bytes: &[u8]) -> Option<&'static str> {
             3 => "ntlm-3",
             _ => return None,
         },
-        [0x60, ..] => return framed(bytes),
+        [0x60, ..] => return framed_kind(bytes),
         [0xa0, ..] => "spnego-init",
         [0xa1, ..] => "spnego-resp",
         [5, 2, ..] if Keytab::parse(bytes).is_err() && Ccache::parse(bytes).is_ok() => "ccache",
@@ -38,7 +55,7 @@ pub fn kind_of(bytes: &[u8]) -> Option<&'static str> {
         // Per-message tokens of RFC 4121 4.2.6 have a filler of ones after their flags.
         [4 | 5, 4, _, 0xff, ..] => "gss-krb5-cfx",
         [5, 3 | 4, ..] => "ccache",
-        [0x30, ..] if crate::krb5::AuthorizationData::parse(bytes).is_ok() => "authorization-data",
+        [0x30, ..] if AuthorizationData::parse(bytes).is_ok() => "authorization-data",
         [tag, ..] if kerberos(tag).is_some() => kerberos(tag)?,
         _ if looks_like_a_pac(bytes) => "pac",
         _ => return None,
@@ -48,53 +65,71 @@ pub fn kind_of(bytes: &[u8]) -> Option<&'static str> {
 /// Explains `bytes`, which begin at `offset` of the outermost input, as this kind. `None` for a kind that is not known.
 #[must_use]
 pub fn explain_as(kind: &str, bytes: &[u8], offset: usize) -> Option<Node> {
-    Some(match kind {
-        "spnego-init" | "spnego-resp" => NegotiationToken::explain(bytes, offset),
-        _ if kind.starts_with("gss-krb5-") => InitialToken::explain(bytes, offset),
-        "keytab" => Keytab::explain(bytes, offset),
-        "ccache" => Ccache::explain(bytes, offset),
-        "pac" => Pac::explain(bytes, offset),
-        _ if KINDS.contains(&kind) => der(kind_name(kind), bytes, offset, 0),
-        _ => return None,
-    })
+    let (_, check, explain) = FORMATS.iter().find(|(name, ..)| *name == kind)?;
+    let mut node = explain(bytes, offset);
+    // Explaining is patient; what the parser refuses (an order, a limit) must show all the same.
+    if node.first_error().is_none()
+        && let Err(error) = check(bytes)
+    {
+        node.error = Some(ParseError { offset: error.offset + offset, ..error });
+    }
+    Some(node)
 }
 
-/// The kinds that [`explain_as`] takes.
-pub const KINDS: &[&str] = &[
-    "spnego-init",
-    "spnego-resp",
-    "ntlm-1",
-    "ntlm-2",
-    "ntlm-3",
-    "gss-krb5-ap-req",
-    "gss-krb5-ap-rep",
-    "gss-krb5-error",
-    "gss-krb5-wrap",
-    "gss-krb5-mic",
-    "gss-krb5-cfx",
-    "ap-req",
-    "ap-rep",
-    "as-req",
-    "as-rep",
-    "tgs-req",
-    "tgs-rep",
-    "krb-error",
-    "krb-safe",
-    "krb-priv",
-    "krb-cred",
-    "ticket",
-    "authenticator",
-    "enc-ticket-part",
-    "enc-as-rep-part",
-    "enc-tgs-rep-part",
-    "enc-ap-rep-part",
-    "enc-krb-priv-part",
-    "enc-krb-cred-part",
-    "authorization-data",
-    "pac",
-    "keytab",
-    "ccache",
+/// The names of the kinds.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|(name, ..)| *name)
+}
+
+type Format = (&'static str, fn(&[u8]) -> Result<(), ParseError>, fn(&[u8], usize) -> Node);
+
+/// The formats: name, strict parser, explainer.
+const FORMATS: &[Format] = &[
+    ("spnego-init", |b| NegotiationToken::parse(b).map(drop), NegotiationToken::explain),
+    ("spnego-resp", |b| NegotiationToken::parse(b).map(drop), NegotiationToken::explain),
+    ("ntlm-1", |b| ntlm::Message::parse(b).map(drop), ntlm::Message::explain),
+    ("ntlm-2", |b| ntlm::Message::parse(b).map(drop), ntlm::Message::explain),
+    ("ntlm-3", |b| ntlm::Message::parse(b).map(drop), ntlm::Message::explain),
+    ("gss-krb5-ap-req", |b| framed(b, |m| ApReq::parse(m).map(drop)), InitialToken::explain),
+    ("gss-krb5-ap-rep", |b| framed(b, |m| ApRep::parse(m).map(drop)), InitialToken::explain),
+    ("gss-krb5-error", |b| framed(b, |m| KrbError::parse(m).map(drop)), InitialToken::explain),
+    ("gss-krb5-wrap", |b| InitialToken::parse(b, 0).map(drop), InitialToken::explain),
+    ("gss-krb5-mic", |b| InitialToken::parse(b, 0).map(drop), InitialToken::explain),
+    ("gss-krb5-cfx", |b| CfxToken::parse(b).map(drop), CfxToken::explain),
+    ("ap-req", |b| ApReq::parse(b).map(drop), ApReq::explain),
+    ("ap-rep", |b| ApRep::parse(b).map(drop), ApRep::explain),
+    ("as-req", |b| KdcReq::parse(b).map(drop), KdcReq::explain),
+    ("as-rep", |b| KdcRep::parse(b).map(drop), KdcRep::explain),
+    ("tgs-req", |b| KdcReq::parse(b).map(drop), KdcReq::explain),
+    ("tgs-rep", |b| KdcRep::parse(b).map(drop), KdcRep::explain),
+    ("krb-error", |b| KrbError::parse(b).map(drop), KrbError::explain),
+    ("krb-cred", |b| KrbCred::parse(b).map(drop), KrbCred::explain),
+    ("ticket", |b| Ticket::parse(b).map(drop), Ticket::explain),
+    ("authenticator", |b| Authenticator::parse(b).map(drop), Authenticator::explain),
+    ("enc-ticket-part", |b| EncTicketPart::parse(b).map(drop), EncTicketPart::explain),
+    ("enc-as-rep-part", |b| EncKdcRepPart::parse(b).map(drop), EncKdcRepPart::explain),
+    ("enc-tgs-rep-part", |b| EncKdcRepPart::parse(b).map(drop), EncKdcRepPart::explain),
+    ("enc-ap-rep-part", |b| EncApRepPart::parse(b).map(drop), EncApRepPart::explain),
+    ("enc-krb-cred-part", |b| EncKrbCredPart::parse(b).map(drop), EncKrbCredPart::explain),
+    ("krb-safe", one_value, |b, at| der("KRB-SAFE", b, at, 0)),
+    ("krb-priv", one_value, |b, at| der("KRB-PRIV", b, at, 0)),
+    ("enc-krb-priv-part", one_value, |b, at| der("EncKrbPrivPart", b, at, 0)),
+    ("authorization-data", |b| AuthorizationData::parse(b).map(drop), AuthorizationData::explain),
+    ("pac", |b| Pac::parse(b, 0).map(drop), Pac::explain),
+    ("keytab", |b| Keytab::parse(b).map(drop), Keytab::explain),
+    ("ccache", |b| Ccache::parse(b).map(drop), Ccache::explain),
 ];
+
+fn framed(bytes: &[u8], message: fn(&[u8]) -> Result<(), ParseError>) -> Result<(), ParseError> {
+    let token = KrbToken::parse(bytes, 0)?;
+    message(token.message).map_err(|error| ParseError { offset: error.offset + token.message_offset, ..error })
+}
+
+fn one_value(bytes: &[u8]) -> Result<(), ParseError> {
+    let mut der = Der::new("DER", bytes, 0);
+    der.any()?;
+    der.finish()
+}
 
 /// A mechanism's token inside SPNEGO. SPNEGO itself is not looked for there, so that the depth of a tree has a limit.
 pub(crate) fn nested(bytes: &[u8], offset: usize) -> Node {
@@ -118,7 +153,7 @@ fn unknown(bytes: &[u8], offset: usize) -> Node {
     Node::leaf("unknown", hex(bytes), offset..offset + bytes.len()).broken(error)
 }
 
-fn framed(bytes: &[u8]) -> Option<&'static str> {
+fn framed_kind(bytes: &[u8]) -> Option<&'static str> {
     // The lengths may lie or run past the end: the OID alone decides.
     let header = match *bytes.get(1)? {
         first @ 0x80.. => 2 + usize::from(first & 0x7f),
@@ -172,14 +207,10 @@ fn looks_like_a_pac(bytes: &[u8]) -> bool {
     matches!((reader.u32_le(), reader.u32_le(), reader.u32_le()), (Ok(1..=256), Ok(0), Ok(1..=0x40)))
 }
 
-fn kind_name(kind: &str) -> &'static str {
-    KINDS.iter().find(|known| **known == kind).copied().unwrap_or("DER")
-}
-
 /// The tree of any DER, for what has no explainer of its own.
 fn der(name: &'static str, bytes: &[u8], offset: usize, depth: usize) -> Node {
     let mut node = Node::branch(name, offset..offset + bytes.len(), "X.690");
-    let mut rest = Der::new("DER", bytes, offset);
+    let mut rest = Der::new("DER", bytes, offset).with_long_lengths();
     while !rest.is_empty() {
         match rest.any() {
             Ok(tlv) => {
@@ -235,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_explained() {
-        for kind in KINDS {
+        for kind in kinds() {
             for bytes in [&b""[..], b"x", &[0x60, 0x80], &[0xff; 64]] {
                 assert!(explain_as(kind, bytes, 5).is_some(), "{kind}");
             }
@@ -266,7 +297,7 @@ mod tests {
                 break;
             }
         }
-        for kind in KINDS {
+        for kind in kinds() {
             let _ = explain_as(kind, &deep, 0);
         }
     }

@@ -43,13 +43,12 @@ impl Explain for ClientInfo<'_> {
         let mut node = Node::branch("PAC_CLIENT_INFO", offset..offset + bytes.len(), "MS-PAC 2.7");
         node.error = ClientInfo::parse(bytes, offset).err();
         let mut reader = Reader::at("PAC_CLIENT_INFO", bytes, offset);
-        if let Ok(time) = reader.u64_le() {
-            node.children.push(Node::leaf("ClientId", super::filetime(time), offset..offset + 8));
-        }
+        let Ok(time) = reader.u64_le() else { return node };
+        node.children.push(Node::leaf("ClientId", super::filetime(time), offset..offset + 8));
         if let Ok(length) = reader.u16_le() {
             node.children.push(Node::leaf("NameLength", length.to_string(), offset + 8..offset + 10));
-            let end = reader.len() & !1;
-            let name = reader.take(end.min(usize::from(length))).ok().and_then(Utf16::new).unwrap_or_default();
+            let even = reader.len() & !1;
+            let name = reader.take(even.min(usize::from(length))).ok().and_then(Utf16::new).unwrap_or_default();
             let from = offset + 10;
             let text = printable(&name.to_string());
             node.children.push(Node::leaf("Name", text, from..from + name.bytes().len()));
