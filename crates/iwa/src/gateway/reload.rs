@@ -1,0 +1,1 @@
+//! New configuration on SIGHUP, new keys when the keytab changes. Bad news changes nothing.
