@@ -195,17 +195,9 @@ fn is_bare_negotiate(value: &HeaderValue) -> bool {
     value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"Negotiate")
 }
 
-/// `Basic realm="...", charset="UTF-8"` (RFC 7617 2.1).
 fn basic_line(realm: &str) -> HeaderValue {
-    let mut line = String::from("Basic realm=\"");
-    for character in realm.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()) {
-        if matches!(character, '"' | '\\') {
-            line.push('\\');
-        }
-        line.push(character);
-    }
-    line.push_str("\", charset=\"UTF-8\"");
-    HeaderValue::try_from(line).unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"\""))
+    HeaderValue::try_from(iwa_wire::challenge::basic(realm))
+        .unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"\""))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What a request brings in `Authorization`. RFC 9110 11.6.2, RFC 4559 4.2, RFC 7617 2.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderValue};
 use iwa_auth::reject::Malformed;
 use iwa_auth::{Scheme, Secret};
+use iwa_wire::header::{AuthScheme, Authorization, BasicCredentials, HeaderError};
 
 /// The credentials of one request.
 #[derive(Debug)]
@@ -38,68 +37,39 @@ impl Credentials {
     /// Reads them. Two `Authorization` lines, or a list in one, are refused and never chosen from: whoever stands between
     /// client and server may choose otherwise.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Malformed> {
-        let mut lines = headers.get_all(AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Ok(None) };
-        if lines.next().is_some() {
-            return Err(Malformed::Header("it stands more than once"));
-        }
-        let line = line.as_bytes().trim_ascii();
-        let (scheme, rest) = match line.iter().position(|byte| *byte == b' ') {
-            Some(space) => line.split_at(space),
-            None => (line, &[][..]),
-        };
-        let token = rest.trim_ascii();
-        if scheme.eq_ignore_ascii_case(b"Negotiate") {
-            Ok(Some(Self::Windows(Scheme::Negotiate, decode(token)?)))
-        } else if scheme.eq_ignore_ascii_case(b"NTLM") {
-            Ok(Some(Self::Windows(Scheme::Ntlm, decode(token)?)))
-        } else if scheme.eq_ignore_ascii_case(b"Basic") {
-            Ok(Some(Self::Basic(user_pass(token)?)))
-        } else {
-            Ok(Some(Self::Other))
+        let lines = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let Some(line) = Authorization::parse(lines, Authorization::LIMIT).map_err(malformed)? else { return Ok(None) };
+        match line.scheme {
+            AuthScheme::Negotiate => Ok(Some(Self::Windows(Scheme::Negotiate, decode(&line)?))),
+            AuthScheme::Ntlm => Ok(Some(Self::Windows(Scheme::Ntlm, decode(&line)?))),
+            AuthScheme::Basic => Ok(Some(Self::Basic(Password::from(line.basic().map_err(malformed)?)))),
+            AuthScheme::Other(_) => Ok(Some(Self::Other)),
         }
     }
 }
 
-fn decode(token: &[u8]) -> Result<Vec<u8>, Malformed> {
-    if token.len() > MOST_CHARACTERS {
-        return Err(Malformed::Header("the token is longer than any that is made"));
-    }
-    STANDARD.decode(token).map_err(|_| Malformed::Header("the token is not base64"))
-}
-
-/// `user:password`; both are UTF-8, or else taken as Latin-1, which is what browsers of old send.
-fn user_pass(token: &[u8]) -> Result<Password, Malformed> {
-    let pair = Secret::new(decode(token)?);
-    let colon = pair.expose().iter().position(|byte| *byte == b':');
-    let Some((user, password)) = colon.and_then(|colon| pair.expose().split_at_checked(colon)) else {
-        return Err(Malformed::Header("Basic credentials have no colon"));
-    };
-    let password = Secret::new(text(password.get(1..).unwrap_or_default()));
-    let user = text(user);
-    if user.contains('\0') {
-        return Err(Malformed::Header("the user name contains a NUL"));
-    }
-    Ok(match user.split_once('\\') {
-        Some((domain, name)) => Password { domain: domain.to_owned(), user: name.to_owned(), password },
-        None => Password { domain: String::new(), user, password },
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    match core::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+impl From<BasicCredentials> for Password {
+    fn from(BasicCredentials { user, password }: BasicCredentials) -> Self {
+        let password = Secret::new(String::clone(&password));
+        match user.split_once('\\') {
+            Some((domain, name)) => Self { domain: domain.to_owned(), user: name.to_owned(), password },
+            None => Self { domain: String::new(), user, password },
+        }
     }
 }
 
-/// Windows' MaxTokenSize is at most 65,535 bytes.
-const MOST_CHARACTERS: usize = 65_536 / 3 * 4 + 4;
+fn decode(line: &Authorization<'_>) -> Result<Vec<u8>, Malformed> {
+    let mut token = Vec::with_capacity(line.credentials().len() / 4 * 3);
+    line.decode(&mut token).map_err(malformed)?;
+    Ok(token)
+}
+
+const fn malformed(error: HeaderError) -> Malformed {
+    Malformed::Header(error.rule())
+}
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn read(lines: &[&'static str]) -> Result<Option<Credentials>, Malformed> {
@@ -148,25 +118,26 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_without_its_space_is_another_scheme() {
-        assert!(matches!(read(&["NegotiateYWJj"]), Ok(Some(Credentials::Other))));
+    fn a_scheme_without_its_space_is_refused_and_another_scheme_is_the_applications() {
+        assert!(read(&["NegotiateYWJj"]).is_err());
+        assert!(read(&[""]).is_err());
         assert!(matches!(read(&["Bearer abc"]), Ok(Some(Credentials::Other))));
-        assert!(matches!(read(&[""]), Ok(Some(Credentials::Other))));
     }
 
     #[test]
-    fn a_scheme_without_a_token_brings_an_empty_one() {
-        assert!(matches!(read(&["Negotiate"]), Ok(Some(Credentials::Windows(_, token))) if token.is_empty()));
+    fn a_scheme_without_a_token_is_refused() {
+        assert!(read(&["Negotiate"]).is_err());
+        assert!(read(&["NTLM "]).is_err());
     }
 
     #[test]
     fn a_token_beyond_every_limit_is_refused_before_it_is_decoded() {
         let mut headers = HeaderMap::new();
-        let line = format!("Negotiate {}", "A".repeat(MOST_CHARACTERS + 4));
-        headers.append(AUTHORIZATION, HeaderValue::try_from(line).expect("a value"));
+        let line = |length| HeaderValue::try_from(format!("Negotiate {}", "A".repeat(length))).expect("a value");
+        headers.append(AUTHORIZATION, line(1 << 20));
         assert!(Credentials::of(&headers).is_err());
-        let longest = format!("Negotiate {}", "A".repeat(65_536));
-        headers.insert(AUTHORIZATION, HeaderValue::try_from(longest).expect("a value"));
+        // MaxTokenSize of Windows: 48,000 bytes.
+        headers.insert(AUTHORIZATION, line(64_000));
         assert!(Credentials::of(&headers).is_ok());
     }
 

@@ -25,7 +25,11 @@ use super::path::Path;
 use super::site::{Body, Visitor};
 
 /// Answers one request of a connection.
-pub(crate) async fn handle(gateway: Arc<Gateway>, connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn handle(
+    gateway: Arc<Gateway>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let begun = Os.now();
     let clock = Instant::now();
     let id = gateway.next_request();
@@ -126,7 +130,10 @@ impl Answer {
 async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, request: &Parts) -> Answer {
     if request.version == Version::HTTP_11 && request.headers.get_all(HOST).iter().count() != 1 {
         // RFC 9112 3.2.
-        return Answer { close: true, ..Answer::refused(id, Malformed::Header("HTTP/1.1 wants exactly one Host").into()) };
+        return Answer {
+            close: true,
+            ..Answer::refused(id, Malformed::Header("HTTP/1.1 wants exactly one Host").into())
+        };
     }
     let path = match Path::read(request.uri.path()) {
         Ok(path) => path,

@@ -31,12 +31,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            headers: 64 * 1024,
-            idle: Duration::from_secs(120),
-            connections: 20_000,
-            grace: Duration::from_secs(10),
-        }
+        Self { headers: 64 * 1024, idle: Duration::from_secs(120), connections: 20_000, grace: Duration::from_secs(10) }
     }
 }
 
@@ -45,13 +40,20 @@ pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?);
+        listeners.push(
+            listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?,
+        );
     }
     Ok(listeners)
 }
 
 /// Serves until `stop` says so, then lets requests under way end.
-pub(crate) async fn serve(gateway: Arc<Gateway>, listeners: Vec<TcpListener>, limits: Limits, stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    gateway: Arc<Gateway>,
+    listeners: Vec<TcpListener>,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) {
     let room = Arc::new(Semaphore::new(limits.connections));
     let graceful = Arc::new(GracefulShutdown::new());
     let mut tasks = tokio::task::JoinSet::new();

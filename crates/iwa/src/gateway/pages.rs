@@ -4,7 +4,9 @@
 use core::fmt::Write as _;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use iwa_auth::Identity;
@@ -27,9 +29,13 @@ pub(crate) fn refusal(status: Status, id: RequestId, identity: Option<&Identity>
         let _ = write!(main, "<p>{}</p>", text.help);
     }
     let number = format_args!("{}.{}", status.http.as_u16(), status.sub);
-    let mut response = html(status.http, text.title, &format!(
-        "{main}<p class=\"small\">{number} &middot; request {id}. The administrator finds under this number in the log what happened.</p>"
-    ));
+    let mut response = html(
+        status.http,
+        text.title,
+        &format!(
+            "{main}<p class=\"small\">{number} &middot; request {id}. The administrator finds under this number in the log what happened.</p>"
+        ),
+    );
     if let Some(seconds) = status.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -96,13 +102,21 @@ const fn text(status: Status) -> Text {
         (StatusCode::FORBIDDEN, _) => {
             ("Not allowed", "You are not allowed to see this page.", "Ask for access, or sign in with another account.")
         }
-        (StatusCode::BAD_REQUEST, _) => ("Bad request", "The server cannot read what your browser, or something between, sent.", ""),
+        (StatusCode::BAD_REQUEST, _) => {
+            ("Bad request", "The server cannot read what your browser, or something between, sent.", "")
+        }
         (StatusCode::NOT_FOUND, _) => ("Not found", "There is nothing here under this name.", ""),
-        (StatusCode::METHOD_NOT_ALLOWED, _) => ("Method not allowed", "This page can be read, and nothing else be done with it.", ""),
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            ("Method not allowed", "This page can be read, and nothing else be done with it.", "")
+        }
         (StatusCode::SERVICE_UNAVAILABLE, _) => {
             ("Unavailable", "The server cannot check accounts at the moment.", "Try again in a moment.")
         }
-        _ => ("Server error", "The server failed at this request.", "Try again; if it fails again, tell the administrator."),
+        _ => (
+            "Server error",
+            "The server failed at this request.",
+            "Try again; if it fails again, tell the administrator.",
+        ),
     };
     Text { title, what, help }
 }
@@ -137,7 +151,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_logon_looks_the_same_whatever_the_reason() {
-        let pages = [NtStatus::NO_SUCH_USER, NtStatus::WRONG_PASSWORD, NtStatus::ACCOUNT_LOCKED_OUT, NtStatus::ACCOUNT_DISABLED];
+        let pages = [
+            NtStatus::NO_SUCH_USER,
+            NtStatus::WRONG_PASSWORD,
+            NtStatus::ACCOUNT_LOCKED_OUT,
+            NtStatus::ACCOUNT_DISABLED,
+        ];
         let mut seen = Vec::new();
         for status in pages {
             seen.push(body(refusal(Status::of(&status.into()), ID, None)).await);

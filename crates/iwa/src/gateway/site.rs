@@ -156,7 +156,12 @@ fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
         }
         None => main.push_str("<p>You are anonymous.</p>"),
     }
-    let _ = write!(main, "<p class=\"small\"><code>{} {}</code> &middot; request {}</p>",
-        pages::escape(request.method.as_str()), pages::escape(request.uri.path()), visitor.id);
+    let _ = write!(
+        main,
+        "<p class=\"small\"><code>{} {}</code> &middot; request {}</p>",
+        pages::escape(request.method.as_str()),
+        pages::escape(request.uri.path()),
+        visitor.id
+    );
     pages::html(StatusCode::OK, "Who you are", &main)
 }
