@@ -15,14 +15,14 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use iwa_auth::Identity;
-use iwa_auth::reject::{Internal, Malformed, Reason};
+use iwa_auth::reject::{Internal, Malformed, Reason, Unavailable};
 use iwa_http::{Admitted, Connection, Os, Outcome, Refused, Status, System as _};
 
 use super::Gateway;
 use super::exchange::{Exchange, RequestId};
 use super::pages;
 use super::path::Path;
-use super::site::{Body, Visitor};
+use super::site::{Body, Denied, Visitor};
 
 /// Answers one request of a connection.
 pub(crate) async fn handle(
@@ -149,15 +149,34 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
         return Answer::of(pages::refusal(status, id, None), status);
     };
     let Admitted { identity, by_token, final_token, delegated: _, note } =
-        match route.authenticator.authenticate(connection, request.version, &request.headers).await {
+        match site.authenticator.authenticate(connection, request.version, &request.headers).await {
             Outcome::Admitted(admitted) => admitted,
             Outcome::Refused(refused) => return Answer::challenge(id, *refused),
         };
     let visitor = Visitor { id, identity: identity.as_deref(), by_token };
-    let mut response = route.content.answer(request, &path, visitor).await;
+    let mut note = note.map(str::to_owned);
+    let (mut response, status, reason) =
+        match route.admits(site.accounts.as_ref(), identity.as_deref(), &request.method).await {
+            Ok(()) => {
+                let response = route.content.answer(request, &path, visitor).await;
+                let status = Status::served(response.status());
+                (response, status, None)
+            }
+            Err(Denied::ByRule(why)) if identity.is_none() => {
+                return Answer { note: Some(why), ..Answer::challenge(id, site.authenticator.challenge(connection)) };
+            }
+            Err(Denied::ByRule(why)) => {
+                note = Some(why);
+                (pages::refusal(Status::FORBIDDEN, id, identity.as_deref()), Status::FORBIDDEN, None)
+            }
+            Err(Denied::Unknown(why)) => {
+                let reason = Reason::Unavailable(Unavailable::Accounts(why));
+                let status = Status::of(&reason);
+                (pages::refusal(status, id, identity.as_deref()), status, Some(reason))
+            }
+        };
     final_token.attach(response.headers_mut());
-    let status = Status::served(response.status());
-    Answer { identity, by_token, note: note.map(str::to_owned), ..Answer::of(response, status) }
+    Answer { identity, by_token, note, reason, ..Answer::of(response, status) }
 }
 
 /// Reads what is left of the request, so that the connection can go on. `false` if it cannot.

@@ -15,25 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Gateway;
 use super::handle::handle;
-
-/// What a connection may cost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of request line and headers. A Kerberos ticket of a member of many groups is up to 64 KB in base64.
-    pub(crate) headers: usize,
-    /// How long a connection may be idle or take to send its headers. IIS: `connectionTimeout`, 120 s.
-    pub(crate) idle: Duration,
-    /// Connections at once.
-    pub(crate) connections: usize,
-    /// How long requests under way may take to end once the server stops.
-    pub(crate) grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { headers: 64 * 1024, idle: Duration::from_secs(120), connections: 20_000, grace: Duration::from_secs(10) }
-    }
-}
+use crate::config::Limits;
 
 /// Binds every address, so that one that cannot be had is known before anything is served.
 pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
@@ -54,14 +36,14 @@ pub(crate) async fn serve(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let graceful = Arc::new(GracefulShutdown::new());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
         tasks.spawn(accept(
             listener,
             Arc::clone(&gateway),
-            limits,
+            limits.clone(),
             Arc::clone(&room),
             Arc::clone(&graceful),
             stop.clone(),
@@ -70,9 +52,15 @@ pub(crate) async fn serve(
     while tasks.join_next().await.is_some() {}
     let Ok(graceful) = Arc::try_unwrap(graceful) else { return };
     let open = graceful.count();
-    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open, seconds = limits.grace.as_secs(), "connections did not end in time and are cut");
+    if tokio::time::timeout(limits.stop_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!(open, seconds = limits.stop_timeout.as_secs(), "connections did not end in time and are cut");
     }
+}
+
+/// Returns once the server is told to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // If nobody is left to say so, that is as good as being told.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn accept(
@@ -90,12 +78,12 @@ async fn accept(
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             next = next => next,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(Arc::clone(&gateway), stream, peer, limits, &graceful);
+                let connection = connection(Arc::clone(&gateway), stream, peer, &limits, &graceful);
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);
@@ -114,7 +102,7 @@ fn connection(
     gateway: Arc<Gateway>,
     stream: TcpStream,
     peer: SocketAddr,
-    limits: Limits,
+    limits: &Limits,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + use<> {
     // Small answers go out at once: each leg of a handshake waits for one.
@@ -127,22 +115,22 @@ fn connection(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
-        .max_buf_size(limits.headers.max(SMALLEST_BUFFER))
-        .max_header_size(limits.headers)
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(limits.header.max(SMALLEST_BUFFER))
+        .max_header_size(limits.header)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let served = graceful.watch(served);
+    let limit = limits.header;
     async move {
         if let Err(error) = served.await {
-            report(&error, peer, limits);
+            report(&error, peer, limit);
         }
     }
 }
 
-fn report(error: &hyper::Error, client: SocketAddr, limits: Limits) {
+fn report(error: &hyper::Error, client: SocketAddr, limit: usize) {
     if error.is_parse_too_large() {
-        let limit = limits.headers;
         tracing::warn!(%client, limit, "431: the request's headers are longer than the limit, or more than 100; a Kerberos ticket grows with the groups of its user");
     } else if error.is_parse() {
         tracing::info!(%client, %error, "400: this is not HTTP/1.1");

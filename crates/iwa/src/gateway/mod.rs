@@ -2,6 +2,7 @@
 //!
 //! | step of a request | file |
 //! |---|---|
+//! | from a configuration to a site that runs | [`assemble`] |
 //! | listen, accept, one task a connection, graceful stop | [`listen`] |
 //! | authenticate, authorize, answer, whatever happens | [`handle`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
@@ -11,6 +12,7 @@
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | new configuration and new keys, without dropping a connection | [`reload`] |
 
+pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod exchange;
@@ -21,41 +23,85 @@ pub(crate) mod path;
 pub(crate) mod reload;
 pub(crate) mod site;
 
+#[cfg(test)]
+mod tests;
+
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use iwa_http::{Os, System as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::config::Config;
+use assemble::{Kept, Problem};
 use exchange::{Audit, RequestId};
 use site::Site;
 
-/// A running server. What a reload replaces is in [`Site`]; the rest lives as long as the process.
+/// What runs. What a reload replaces is in [`Site`]; the rest lives as long as the process.
 pub(crate) struct Gateway {
     site: ArcSwap<Site>,
+    kept: Kept,
     audit: Arc<dyn Audit>,
     boot: u32,
     requests: AtomicU64,
 }
 
 impl Gateway {
-    pub(crate) fn new(site: Site, audit: Arc<dyn Audit>) -> Self {
-        // Distinguishes the requests of one process from those of the next; not a secret.
-        let boot = Os.now().secs() as u32;
-        Self { site: ArcSwap::from_pointee(site), audit, boot, requests: AtomicU64::new(0) }
-    }
-
     /// The site of now. A request keeps the one it began with.
-    pub(crate) fn site(&self) -> Arc<Site> {
+    fn site(&self) -> Arc<Site> {
         self.site.load_full()
-    }
-
-    /// Replaces the site whole.
-    pub(crate) fn replace(&self, site: Site) {
-        self.site.store(Arc::new(site));
     }
 
     fn next_request(&self) -> RequestId {
         RequestId { boot: self.boot, number: self.requests.fetch_add(1, Ordering::Relaxed) }
     }
+}
+
+/// A server that runs until it is told to stop.
+pub(crate) struct Running {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    /// Where it listens; port 0 of the configuration is the port that was had.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes no more connections, lets requests under way end, and returns when all is done.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        if let Err(error) = self.served.await {
+            tracing::error!(%error, "the server did not end well");
+        }
+    }
+}
+
+/// Starts a server. `file` is where the configuration was read, if it is to be read again on SIGHUP.
+///
+/// # Errors
+/// Keys or accounts cannot be read, or an address cannot be had. Nothing was served then.
+pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn Audit>) -> Result<Running, Problem> {
+    let kept = Kept::new(config)?;
+    let site = assemble::site(config, &kept)?;
+    let listeners = listen::bind(&config.server.listen).await.map_err(Problem::from)?;
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let gateway = Arc::new(Gateway {
+        site: ArcSwap::from_pointee(site),
+        kept,
+        audit,
+        // Tells the requests of one process from those of the next. Not a secret.
+        boot: Os.now().secs() as u32,
+        requests: AtomicU64::new(0),
+    });
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
+    let served = tokio::spawn(listen::serve(gateway, listeners, config.limits.clone(), stopping));
+    Ok(Running { addresses, stop, served })
 }

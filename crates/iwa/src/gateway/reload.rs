@@ -1,1 +1,123 @@
-//! New configuration on SIGHUP, new keys when the keytab changes. Bad news changes nothing.
+//! New configuration on SIGHUP, new keys when the keytab changes. Connections live on; bad news changes nothing.
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::Gateway;
+use super::assemble::{self, Problem, Stamp};
+use super::listen::stopped;
+use crate::config::Config;
+
+/// Looks at the keytab, and waits for SIGHUP, until the server stops.
+pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop: watch::Receiver<bool>) {
+    let mut hangup = Hangup::new();
+    let mut look = tokio::time::interval(BETWEEN_LOOKS);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = hangup.wait() => {
+                let gateway = Arc::clone(&gateway);
+                let file = file.clone();
+                report(spawn_blocking(move || configuration(&gateway, file.as_deref())).await);
+            }
+            _ = look.tick() => {
+                let gateway = Arc::clone(&gateway);
+                report(spawn_blocking(move || keys(&gateway)).await);
+            }
+        }
+    }
+}
+
+/// Reads the configuration anew and takes it whole, or not at all.
+pub(crate) fn configuration(gateway: &Gateway, file: Option<&Path>) -> Result<(), Problem> {
+    let Some(file) = file else {
+        return Err(Problem("SIGHUP: this server was not started from a file".to_owned()));
+    };
+    let config = read(file)?;
+    let before = gateway.site();
+    let site = assemble::site(&config, &gateway.kept)?;
+    for what in needs_restart(&before.config, &config) {
+        tracing::warn!("{what} changed; that takes effect when the server is started anew");
+    }
+    gateway.site.store(Arc::new(site));
+    tracing::info!(file = %file.display(), "the configuration was read anew");
+    Ok(())
+}
+
+/// Takes new keys, if the keytab is another file or has another content.
+pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
+    let site = gateway.site();
+    let mut keytab = site.keytab.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Remembered before it is read, so that a bad keytab is reported once and not at every look.
+    let Some(changed) = keytab.as_ref().and_then(Stamp::changed) else { return Ok(()) };
+    let path = changed.path().display().to_string();
+    *keytab = Some(changed);
+    site.authenticator.replace_acceptor(assemble::new_keys(&site)?);
+    tracing::info!(keytab = path, "the keytab changed; its keys were read anew");
+    Ok(())
+}
+
+pub(crate) fn read(file: &Path) -> Result<Config, Problem> {
+    Err(Problem(format!("{} cannot be read yet", file.display())))
+}
+
+fn report(result: Result<Result<(), Problem>, tokio::task::JoinError>) {
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => tracing::error!("{problem}; the server goes on with what it had"),
+        Err(error) => tracing::error!(%error, "reloading failed; the server goes on with what it had"),
+    }
+}
+
+fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
+    let mut changed = Vec::new();
+    if before.server != now.server {
+        changed.push("[server]");
+    }
+    if before.limits != now.limits {
+        changed.push("[limits]");
+    }
+    if before.log != now.log {
+        changed.push("[log]");
+    }
+    changed
+}
+
+/// How long a new keytab may go unseen: shorter than anybody waits who changed it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// SIGHUP, where there is one.
+struct Hangup {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangup {
+    fn new() -> Self {
+        #[cfg(unix)]
+        {
+            let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+            if let Err(error) = &signal {
+                tracing::warn!(%error, "SIGHUP cannot be heard");
+            }
+            Self { signal: signal.ok() }
+        }
+        #[cfg(not(unix))]
+        Self {}
+    }
+
+    async fn wait(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        core::future::pending().await
+    }
+}

@@ -1,41 +1,48 @@
 //! What is behind the authentication: files, or a page that says who you are.
 
 use core::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use iwa_auth::Identity;
+use iwa_domain::local::LocalAccounts;
 use iwa_http::{Authenticator, Status};
 use tower_http::services::ServeDir;
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
+use super::assemble::Stamp;
+use super::authorize::{Decision, NoNames, Rule, Subject, User, decide};
 use super::exchange::RequestId;
 use super::pages;
 use super::path::{Path, encode};
+use crate::config::Config;
 
 /// The body of every answer.
 pub(crate) type Body = Either<Full<Bytes>, ServeFileSystemResponseBody>;
 
 /// Everything that a configuration says of requests. Replaced whole by a reload.
 pub(crate) struct Site {
+    /// The longest path first.
     pub(crate) routes: Vec<Route>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) accounts: Option<LocalAccounts>,
+    /// The keytab as it was read.
+    pub(crate) keytab: Mutex<Option<Stamp>>,
+    /// What it was made of.
+    pub(crate) config: Config,
 }
 
 impl Site {
-    /// The route a path belongs to: the one with the longest prefix.
+    /// The route a path belongs to.
     pub(crate) fn find(&self, path: &Path<'_>) -> Option<&Route> {
-        self.routes.iter().filter(|route| path.below(&route.path)).max_by_key(|route| route.path.len())
-    }
-
-    /// Every authenticator, once.
-    pub(crate) fn authenticators(&self) -> impl Iterator<Item = &Arc<Authenticator>> {
-        self.routes.iter().map(|route| &route.authenticator)
+        self.routes.iter().find(|route| path.below(&route.path))
     }
 }
 
@@ -43,8 +50,46 @@ impl Site {
 pub(crate) struct Route {
     /// Its prefix: `/`, `/reports`.
     pub(crate) path: String,
-    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) rules: Vec<Rule>,
     pub(crate) content: Content,
+}
+
+impl Route {
+    /// Whether the rules let this visitor in; else why not, for the log.
+    pub(crate) async fn admits(
+        &self,
+        accounts: Option<&LocalAccounts>,
+        identity: Option<&Identity>,
+        method: &Method,
+    ) -> Result<(), Denied> {
+        // Names are looked up only if a rule has any.
+        let decision = match accounts {
+            Some(accounts) if self.rules.iter().any(has_names) => match accounts.current().await {
+                Ok(snapshot) => decide(&self.rules, identity.map(Subject::from), method, &*snapshot),
+                Err(error) => return Err(Denied::Unknown(error.to_string())),
+            },
+            _ => decide(&self.rules, identity.map(Subject::from), method, &NoNames),
+        };
+        match decision {
+            Decision::Allowed => Ok(()),
+            Decision::Denied { by: Some(rule) } => {
+                Err(Denied::ByRule(format!("rule {} of {} denies it", rule + 1, self.path)))
+            }
+            Decision::Denied { by: None } => Err(Denied::ByRule(format!("no rule of {} allows it", self.path))),
+        }
+    }
+}
+
+/// Why a visitor is not let in.
+pub(crate) enum Denied {
+    /// The rules say so.
+    ByRule(String),
+    /// The rules cannot be evaluated, because the accounts cannot be read.
+    Unknown(String),
+}
+
+fn has_names(rule: &Rule) -> bool {
+    !rule.roles.is_empty() || rule.users.iter().any(|user| !matches!(user, User::All | User::Anonymous | User::Sid(_)))
 }
 
 /// What a route answers with.
@@ -121,6 +166,11 @@ impl Files {
                     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
                 }
                 response
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => missing(),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                tracing::warn!(%id, path = path.as_str(), "404: this process may not read the file");
+                missing()
             }
             Err(error) => {
                 tracing::error!(%id, path = path.as_str(), %error, "a file cannot be read");

@@ -1,0 +1,183 @@
+//! From a configuration to a site that runs: keys and accounts are opened here, once, and never on the way of a request.
+
+use core::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use iwa_auth::accept::AcceptorConfig;
+use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified, ReplayCache};
+use iwa_auth::{Acceptor, Mechanism, Secret};
+use iwa_domain::local::LocalAccounts;
+use iwa_http::{Authenticator, HalfOpen, Os, Ports, Provider};
+
+use super::site::{Content, Files, Route, Site};
+use crate::config::Config;
+
+/// Why there is no site. One line for the administrator.
+#[derive(Debug)]
+pub(crate) struct Problem(pub(crate) String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What outlives a reload, because it remembers.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    replay: Arc<dyn ReplayCache>,
+    half_open: Arc<HalfOpen>,
+}
+
+impl Kept {
+    pub(crate) fn new(config: &Config) -> Result<Self, Problem> {
+        let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
+        Ok(Self { replay: Arc::new(NoReplayCache), half_open: Arc::new(half_open) })
+    }
+}
+
+/// Makes a site of a configuration.
+pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
+    let accounts = match &config.accounts {
+        Some(section) => Some(LocalAccounts::open(&section.state, section.lockout).map_err(|error| {
+            Problem(format!("the accounts in {} cannot be opened: {error}", section.state.display()))
+        })?),
+        None => None,
+    };
+    let keys = keys(config)?;
+    let ports = Ports {
+        logon: match &accounts {
+            Some(accounts) => Arc::new(accounts.clone()),
+            None => Arc::new(NoAccounts),
+        },
+        replay: Arc::clone(&kept.replay),
+        half_open: Arc::clone(&kept.half_open),
+        system: Arc::new(Os),
+        logon_timeout: config.limits.logon_timeout,
+    };
+    let acceptor = acceptor(config, &accounts, &keys)?;
+    let routes = config.routes.iter().map(|route| Route {
+        path: route.path.clone(),
+        rules: route.rules.clone(),
+        content: Content::Files(Files::new(route.files.clone(), &route.path)),
+    });
+    Ok(Site {
+        routes: routes.collect(),
+        authenticator: Authenticator::new(config.authentication.policy.clone(), acceptor, ports),
+        accounts,
+        keytab: Mutex::new(keys.map(|keys| keys.stamp)),
+        config: config.clone(),
+    })
+}
+
+/// The same site's mechanisms with the keys of now.
+pub(crate) fn new_keys(site: &Site) -> Result<Acceptor, Problem> {
+    acceptor(&site.config, &site.accounts, &keys(&site.config)?)
+}
+
+/// A keytab as it was read.
+struct Keys {
+    stamp: Stamp,
+    bytes: Secret<Vec<u8>>,
+}
+
+/// Tells one content of a file from another without reading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    path: PathBuf,
+    modified: Option<std::time::SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Ok(Self { path: path.to_owned(), modified: metadata.modified().ok(), length: metadata.len(), inode })
+    }
+
+    /// The stamp of now, if the file is another one. A file that cannot be seen is not: somebody may be replacing it.
+    pub(crate) fn changed(&self) -> Option<Self> {
+        Self::of(&self.path).ok().filter(|now| now != self)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn keys(config: &Config) -> Result<Option<Keys>, Problem> {
+    let Some(kerberos) = &config.kerberos else { return Ok(None) };
+    let path = &kerberos.keytab;
+    let unreadable = |error: io::Error| Problem(format!("the keytab {} cannot be read: {error}", path.display()));
+    // The stamp is older than the bytes or as old, so that a change in between is seen at the next look.
+    let stamp = Stamp::of(path).map_err(unreadable)?;
+    if stamp.length > LARGEST_KEYTAB {
+        return Err(Problem(format!("{} is no keytab: it has {} bytes", path.display(), stamp.length)));
+    }
+    let bytes = Secret::new(std::fs::read(path).map_err(unreadable)?);
+    Ok(Some(Keys { stamp, bytes }))
+}
+
+fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Keys>) -> Result<Acceptor, Problem> {
+    let _ = (accounts, keys);
+    let negotiate = config.authentication.policy.providers.iter().find(|provider| **provider != Provider::Ntlm);
+    let mechanisms = match negotiate {
+        Some(Provider::NegotiateKerberos) => vec![Mechanism::Kerberos],
+        _ => vec![Mechanism::Kerberos, Mechanism::Ntlm],
+    };
+    Ok(Acceptor::new(AcceptorConfig {
+        mechanisms,
+        krb5: None,
+        ntlm: None,
+        binding: config.authentication.token_checking,
+    }))
+}
+
+/// A keytab has some hundred bytes a key.
+const LARGEST_KEYTAB: u64 = 16 << 20;
+
+/// Without `[accounts]` nobody can be asked.
+struct NoAccounts;
+
+impl Logon for NoAccounts {
+    fn network<'a>(&'a self, _: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
+        Box::pin(async { Err(LogonError::Unavailable(NO_ACCOUNTS.to_owned())) })
+    }
+
+    fn password<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: &'a Secret<String>,
+    ) -> Answer<'a, Result<PasswordVerified, LogonError>> {
+        Box::pin(async { Err(LogonError::Unavailable(NO_ACCOUNTS.to_owned())) })
+    }
+}
+
+const NO_ACCOUNTS: &str = "the configuration has no [accounts]";
+
+struct NoReplayCache;
+
+impl ReplayCache for NoReplayCache {
+    fn check(
+        &self,
+        _: iwa_auth::ports::ReplayKey,
+        _: iwa_auth::UnixTime,
+        _: iwa_auth::UnixTime,
+    ) -> iwa_auth::ports::ReplayVerdict {
+        iwa_auth::ports::ReplayVerdict::Unavailable("there is none")
+    }
+}
