@@ -16,4 +16,6 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Decode a token, a header line, a keytab or a credential cache.
     Explain(crate::explain::Args),
+    /// Serve a site that signs Windows users in.
+    Serve(crate::serve::Args),
 }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod explain;
 mod gateway;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -13,5 +14,6 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Explain(args) => explain::run(&args),
+        cli::Command::Serve(args) => serve::run(&args),
     }
 }

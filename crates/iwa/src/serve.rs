@@ -9,7 +9,7 @@ use crate::gateway;
 use crate::gateway::assemble::Problem;
 use crate::gateway::exchange::{Audit, TraceOnly};
 
-/// Sign Windows users in to a site.
+/// Serve a site that signs Windows users in.
 ///
 /// SIGHUP reads the configuration anew, SIGTERM and SIGINT let requests under way end and stop. A changed keytab is noticed
 /// by itself. Exit status: 0 stopped when told to, 1 could not start.
