@@ -65,7 +65,8 @@ pub(crate) fn start_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("IWA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // A second call (a test) changes nothing.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).try_init();
 }
 
 /// SIGTERM and SIGINT.
