@@ -106,3 +106,9 @@ pub trait ReplayCache: Send + Sync {
     /// Looks for `key` and records it until `expires`, in one atomic step.
     fn check(&self, key: ReplayKey, now: UnixTime, expires: UnixTime) -> ReplayVerdict;
 }
+
+/// Whoever carries messages to the KDC of a realm: a resolver and sockets, or a KDC in the same process.
+pub trait Kdc: Send + Sync {
+    /// Sends a request and returns the answer, whatever it says (a `KRB-ERROR` too). `Err` tells why there is none.
+    fn ask<'a>(&'a self, realm: &'a str, request: &'a [u8]) -> Answer<'a, Result<Vec<u8>, String>>;
+}
