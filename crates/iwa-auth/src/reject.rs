@@ -231,8 +231,12 @@ pub enum Policy {
         /// Its number.
         etype: i32,
     },
-    /// NTLMv1 or LM.
+    /// NTLMv1.
     NtlmV1,
+    /// LM or LMv2 alone, without an NT response.
+    NtlmLm,
+    /// An NTLM client that announces no MIC, where the configuration requires one.
+    NtlmMicRequired,
     /// An NTLM client that gives no user.
     NtlmAnonymous,
     /// An NTLM client on the same machine that wants to skip the proof (`NTLMSSP_NEGOTIATE_LOCAL_CALL`).
@@ -407,6 +411,8 @@ impl Reason {
                 Policy::NoCommonMechanism { .. } => "policy.no-common-mechanism",
                 Policy::EtypeOff { .. } => "policy.etype-off",
                 Policy::NtlmV1 => "policy.ntlmv1",
+                Policy::NtlmLm => "policy.ntlm-lm",
+                Policy::NtlmMicRequired => "policy.ntlm-mic-required",
                 Policy::NtlmAnonymous => "policy.ntlm-anonymous",
                 Policy::NtlmLocalCall => "policy.ntlm-local-call",
                 Policy::NtlmFlags { .. } => "policy.ntlm-flags",
@@ -602,8 +608,15 @@ impl fmt::Display for Policy {
                  (msDS-SupportedEncryptionTypes 0x18), change its password once, and make the keytab anew",
             ),
             Self::EtypeOff { etype } => write!(f, "the ticket is encrypted with etype {etype}, which is off"),
-            Self::NtlmV1 => f.write_str("the client answers with NTLMv1 or LM, which are broken: set LmCompatibilityLevel to 3 or more"),
-            Self::NtlmAnonymous => f.write_str("the NTLM client names no user (anonymous)"),
+            Self::NtlmV1 => f.write_str("the client answers with NTLMv1, which is broken: set its LmCompatibilityLevel to 3 or more"),
+            Self::NtlmLm => f.write_str(
+                "the client answers with LM or LMv2 alone, which are broken: set its LmCompatibilityLevel to 3 or more",
+            ),
+            Self::NtlmMicRequired => f.write_str(
+                "the NTLM client sends no MIC, and the configuration requires one: Windows and Chromium send it, curl and \
+                 Firefox do not",
+            ),
+            Self::NtlmAnonymous => f.write_str("the NTLM client names no user or sends no proof (anonymous)"),
             Self::NtlmLocalCall => f.write_str(
                 "the NTLM client claims to be on this machine and to need no proof (LOCAL_CALL): never believed here",
             ),
