@@ -3,6 +3,8 @@
 pub mod acceptor;
 pub mod etype;
 pub mod issuer;
+pub mod keys;
+pub mod mic;
 pub mod pac;
 pub mod replay;
 pub mod usage;

@@ -509,6 +509,14 @@ impl SpecificKey {
         self.decrypt_in_place(scratch).map(|plaintext| &*plaintext)
     }
 
+    /// Where the plaintext stands in a buffer of `length` bytes that [`SpecificKey::decrypt_in_place`] decrypted.
+    pub(crate) fn plaintext_range(&self, length: usize) -> core::ops::Range<usize> {
+        match &self.inner {
+            Specific::Rc4(_) => self.etype.overhead()..length,
+            _ => self.etype.confounder_size()..length.saturating_sub(self.etype.checksum_size()),
+        }
+    }
+
     /// Encrypts under a fresh confounder and appends the result to `out`.
     ///
     /// # Errors
