@@ -1,4 +1,4 @@
-//! The configuration: what was written (TOML, [`read`]) becomes a [`Config`], which is checked and resolved; `serve`, `check`
+//! The configuration: what was written (TOML, [`load`]) becomes a [`Config`], which is checked and resolved; `serve`, `check`
 //! and `doctor` all take it from here.
 //!
 //! | section | IIS |
@@ -10,6 +10,14 @@
 //! | `[log]` | `<logFile>` |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
 
+mod keytab;
+mod raw;
+mod read;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +26,13 @@ use iwa_auth::BindingPolicy;
 use iwa_domain::local::Lockout;
 
 use crate::gateway::authorize::Rule;
+
+pub(crate) use keytab::KeytabSummary;
+pub(crate) use raw::{Problem, Severity};
+pub(crate) use read::{Loaded, load};
+
+/// Where accounts are kept unless somebody says otherwise.
+pub(crate) const DEFAULT_STATE: &str = "/var/lib/iwa";
 
 /// A configuration that was checked: files exist, names parse, nothing contradicts itself.
 #[derive(Clone, Debug, Default)]
@@ -127,8 +142,8 @@ pub(crate) struct Accounts {
 pub(crate) struct Route {
     /// `path`: begins with `/`, and covers itself and everything below it.
     pub(crate) path: String,
-    /// `files`: the directory that is served.
-    pub(crate) files: PathBuf,
+    /// `files`: the directory that is served; without one, a page that says who the visitor is.
+    pub(crate) files: Option<PathBuf>,
     /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
     /// everybody may whom authentication lets through (IIS's factory rule).
     pub(crate) rules: Vec<Rule>,
@@ -218,30 +233,8 @@ impl Config {
             server: Server { listen: vec![listen] },
             kerberos: Some(Kerberos::with_keytab(keytab)),
             accounts: Some(Accounts { state, lockout: Lockout::default() }),
-            routes: vec![Route { path: "/".to_owned(), files, rules: vec![Rule::allow_all()] }],
+            routes: vec![Route { path: "/".to_owned(), files: Some(files), rules: vec![Rule::allow_all()] }],
             ..Self::default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_covers_itself_and_what_is_below_it() {
-        for (route, path, covered) in [
-            ("/", "/", true),
-            ("/", "/a/b", true),
-            ("/admin", "/admin", true),
-            ("/admin", "/admin/", true),
-            ("/admin", "/ADMIN/x", false),
-            ("/admin/", "/admin/x", true),
-            ("/admin", "/administrator", false),
-            ("/admin", "/adm", false),
-            ("/admin", "/", false),
-        ] {
-            assert_eq!(covers(route, path), covered, "{route} {path}");
         }
     }
 }

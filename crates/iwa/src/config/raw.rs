@@ -329,7 +329,9 @@ pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let closest = known.iter().map(|known| (distance(&word, &known.to_lowercase()), *known)).min();
     match closest {
         Some((distance, known)) if distance <= 1 + word.chars().count() / 4 => format!("; did you mean `{known}`?"),
-        Some(_) => format!("; there are {}", known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        Some(_) => {
+            format!("; there are {}", known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
         None => String::new(),
     }
 }
@@ -370,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_place_counts_characters() {
-        assert_eq!(place("ä = 1\nö = ü", 13), (2, 5));
+        assert_eq!(place("ä = 1\nö = ü", 12), (2, 5));
         assert_eq!(place("", 0), (1, 1));
     }
 }

@@ -37,7 +37,8 @@ pub(super) fn address(text: &str) -> Result<Vec<SocketAddr>, String> {
     if let Ok(address) = text.parse() {
         return Ok(vec![address]);
     }
-    let why = || format!("`{text}` is not an address and a port, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"");
+    let why =
+        || format!("`{text}` is not an address and a port, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"*:8080\"");
     let (host, port) = text.rsplit_once(':').ok_or_else(why)?;
     let port: u16 = port.parse().map_err(|_| why())?;
     match host {
@@ -58,9 +59,9 @@ pub(super) fn user(text: &str) -> Result<User, String> {
         }
         _ if is_sid(text) => text.parse().map(User::Sid).map_err(|_| format!("`{text}` is not a SID")),
         _ => match text.split_once('\\') {
-            Some((domain, name)) if domain.is_empty() || name.is_empty() || name.contains('\\') => {
-                Err(format!("`{text}` is not a user; in a domain it is DOMAIN\\user (in TOML 'DOMAIN\\user' or \"DOMAIN\\\\user\")"))
-            }
+            Some((domain, name)) if domain.is_empty() || name.is_empty() || name.contains('\\') => Err(format!(
+                "`{text}` is not a user; in a domain it is DOMAIN\\user (in TOML 'DOMAIN\\user' or \"DOMAIN\\\\user\")"
+            )),
             Some((domain, name)) => Ok(User::InDomain { domain: domain.to_owned(), name: name.to_owned() }),
             None if text.contains('@') => Ok(User::Upn(text.to_owned())),
             None => Ok(User::Local(text.to_owned())),

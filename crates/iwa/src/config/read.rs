@@ -1,0 +1,784 @@
+//! From what was written to a [`Config`]: every section, every key, and what they mean together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Method;
+use iwa_auth::BindingPolicy;
+use iwa_domain::local::{LocalAccounts, Lockout, Snapshot};
+use iwa_http::Provider;
+use toml::de::DeTable;
+
+use super::keytab::KeytabSummary;
+use super::raw::{At, Problem, Report, Section, Severity, did_you_mean};
+use super::{Accounts, Authentication, Config, Kerberos, Limits, Log, Ntlm, Route, Server, covers, value};
+use crate::gateway::audit::{Field, Period};
+use crate::gateway::authorize::{Access, Role, Rule, User};
+
+/// A configuration that can be served, and what its writer should know about it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Warnings only.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Reads a configuration file, and looks at everything that it names.
+///
+/// # Errors
+/// Every problem there is, warnings among them.
+pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
+    let alone = |message| Problem { file: file.to_owned(), at: None, severity: Severity::Error, message };
+    let text = fs::read(file).map_err(|error| vec![alone(format!("cannot be read: {error}"))])?;
+    let text = String::from_utf8(text).map_err(|error| {
+        vec![alone(format!("is not UTF-8 from byte {} on: save it as UTF-8", error.utf8_error().valid_up_to()))]
+    })?;
+    parse(file, &text)
+}
+
+/// Reads the text of a configuration file. Relative paths in it start at the file's directory.
+pub(super) fn parse(file: &Path, text: &str) -> Result<Loaded, Vec<Problem>> {
+    let report = Report::new(file, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What could be read of a file that is not TOML would only raise problems that are none.
+        for error in errors {
+            report.error(error.span().unwrap_or_default(), format!("this is not TOML: {}", error.message()));
+        }
+        return Err(report.into_problems());
+    }
+    let base = file.parent().unwrap_or(Path::new(""));
+    let config = Reading { report: &report, base }.config(Section::root(&report, table.get_ref()));
+    let problems = report.into_problems();
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        Err(problems)
+    } else {
+        Ok(Loaded { config, warnings: problems })
+    }
+}
+
+struct Reading<'a> {
+    report: &'a Report<'a>,
+    base: &'a Path,
+}
+
+impl<'a> Reading<'a> {
+    fn config(&self, root: Section<'a>) -> Config {
+        let server = self.server(root.section("server"));
+        let kerberos = self.kerberos(root.section("kerberos"));
+        let ntlm = self.ntlm(root.section("ntlm"));
+        let (accounts, snapshot) = self.accounts(root.section("accounts"));
+        let have = Have { kerberos: kerberos.is_some(), accounts: accounts.is_some() };
+        let authentication = self.authentication(root.section("authentication"), have, &server);
+        let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
+        let log = self.log(root.section("log"));
+        let limits = self.limits(root.section("limits"));
+        root.finish();
+        self.nothing_secret_is_served(&routes, kerberos.as_ref(), accounts.as_ref(), &log);
+        Config { server, authentication, kerberos, ntlm, accounts, routes, log, limits }
+    }
+
+    fn server(&self, section: Section<'a>) -> Server {
+        let mut listen = Vec::new();
+        match section.strings("listen") {
+            Some(addresses) => {
+                if addresses.value.is_empty() {
+                    self.report.error(addresses.span, "listen: wanted at least one address; found none");
+                }
+                for At { value, span } in addresses.value {
+                    match value::address(value) {
+                        Ok(found) => {
+                            for address in found {
+                                if listen.contains(&address) && address.port() != 0 {
+                                    self.report.error(span.clone(), format!("listen: {address} stands here twice"));
+                                }
+                                listen.push(address);
+                            }
+                        }
+                        Err(why) => self.report.error(span, format!("listen: {why}")),
+                    }
+                }
+            }
+            None if section.is_written() => {
+                self.report.error(section.span(), "[server] needs `listen`, for example listen = [\"127.0.0.1:8080\"]");
+            }
+            None => self.report.file_error(
+                "wanted a section [server] with `listen`, for example listen = [\"127.0.0.1:8080\"]; found none",
+            ),
+        }
+        section.finish();
+        Server { listen }
+    }
+
+    fn authentication(&self, section: Section<'a>, have: Have, server: &Server) -> Authentication {
+        let mut authentication = Authentication::default();
+        let policy = &mut authentication.policy;
+        policy.anonymous = section.boolean("anonymous").is_some_and(|anonymous| anonymous.value);
+
+        let basic = section.section("basic");
+        let enabled = basic.boolean("enabled");
+        let realm = basic.string("realm");
+        if enabled.as_ref().is_some_and(|enabled| enabled.value) {
+            if let Some(realm) =
+                realm.as_ref().filter(|realm| realm.value.contains(['"', '\\']) || !is_visible(realm.value))
+            {
+                self.report.error(
+                    realm.span.clone(),
+                    "realm: wanted a text without quotes, backslashes and control characters",
+                );
+            }
+            policy.basic_realm = Some(realm.map_or("", |realm| realm.value).to_owned());
+            let span = enabled.map(|enabled| enabled.span).unwrap_or_default();
+            if !have.accounts {
+                self.report.error(span.clone(), "Basic needs accounts whose passwords it can verify: add [accounts]");
+            }
+            if server.listen.iter().any(|address| !address.ip().is_loopback()) {
+                self.report.warning(
+                    span,
+                    "Basic sends passwords in clear: without TLS it is taken from this machine only, and refused to everybody else",
+                );
+            }
+        } else if let Some(realm) = realm {
+            self.report.warning(realm.span, "realm has no effect: Basic is off (enabled = true turns it on)");
+        }
+        basic.finish();
+
+        let windows = section.section("windows");
+        let enabled = windows.boolean("enabled").is_none_or(|enabled| enabled.value);
+        policy.providers = match self.providers(&windows, have) {
+            _ if !enabled => Vec::new(),
+            Some(providers) => providers,
+            // As IIS installs itself, as far as there is something to verify with.
+            None if have.accounts => vec![Provider::Negotiate, Provider::Ntlm],
+            None if have.kerberos => vec![Provider::Negotiate],
+            None => Vec::new(),
+        };
+        if let Some(single) = windows.boolean("persist-single-request") {
+            policy.persist_single_request = single.value;
+            if single.value && policy.providers.iter().any(|provider| provider.takes(iwa_auth::Mechanism::Ntlm)) {
+                self.report.warning(
+                    single.span,
+                    "persist-single-request makes every request do the whole handshake again, three legs for NTLM",
+                );
+            }
+        }
+        if let Some(persist) = windows.boolean("persist-non-ntlm") {
+            policy.persist_non_ntlm = persist.value;
+        }
+        if let Some(pins) = windows.boolean("proxy-pins-connections") {
+            policy.proxy_pins_connections = pins.value;
+        }
+        let protection = windows.section("extended-protection");
+        let words =
+            [("none", BindingPolicy::None), ("allow", BindingPolicy::Allow), ("require", BindingPolicy::Require)];
+        if let Some(checking) = protection.word("token-checking", &words) {
+            authentication.token_checking = checking.value;
+            if checking.value == BindingPolicy::Require {
+                self.report.error(
+                    checking.span,
+                    "token-checking = \"require\" ties every client to its TLS connection, and this server listens without TLS: \
+                     nobody could sign in; wanted \"none\" or \"allow\"",
+                );
+            }
+        }
+        protection.finish();
+        windows.finish();
+        section.finish();
+
+        let policy = &authentication.policy;
+        if policy.providers.is_empty() && policy.basic_realm.is_none() {
+            let nobody = if policy.anonymous {
+                "nobody can sign in: there is no [kerberos] keytab and there are no [accounts]; everything is served to \
+                 anonymous visitors"
+            } else {
+                "nobody can get in: anonymous is off, and there is nothing to sign in with; wanted [kerberos] with a keytab, \
+                 or [accounts]"
+            };
+            if policy.anonymous { self.report.file_warning(nobody) } else { self.report.file_error(nobody) }
+        }
+        authentication
+    }
+
+    fn providers(&self, windows: &Section<'a>, have: Have) -> Option<Vec<Provider>> {
+        let written = windows.strings("providers")?;
+        if written.value.is_empty() {
+            self.report.error(
+                written.span,
+                "providers: wanted at least one of \"Negotiate\", \"Negotiate:Kerberos\", \"NTLM\"; enabled = false turns \
+                 Windows authentication off",
+            );
+        }
+        let mut providers = Vec::new();
+        for At { value, span } in written.value {
+            let Ok(provider) = value.parse::<Provider>() else {
+                let hint = did_you_mean(value, &["Negotiate", "Negotiate:Kerberos", "NTLM"]);
+                self.report.error(span, format!("providers: there is no provider \"{value}\"{hint}"));
+                continue;
+            };
+            let problem = match provider {
+                _ if providers.contains(&provider) => Some("stands here twice"),
+                Provider::Negotiate | Provider::NegotiateKerberos
+                    if providers.iter().any(|other: &Provider| other.scheme() == provider.scheme()) =>
+                {
+                    Some(
+                        "and another provider both use the scheme Negotiate: keep \"Negotiate\" (NTLM too) or \"Negotiate:Kerberos\" (never NTLM)",
+                    )
+                }
+                Provider::Ntlm if !have.accounts => {
+                    Some("needs somebody who knows the passwords: add [accounts], or offer \"Negotiate\" alone")
+                }
+                Provider::NegotiateKerberos if !have.kerberos => Some("needs keys: add [kerberos] with a keytab"),
+                Provider::Negotiate if !have.kerberos && !have.accounts => {
+                    Some("needs keys or accounts: add [kerberos] with a keytab, or [accounts]")
+                }
+                _ => None,
+            };
+            match problem {
+                Some(problem) => self.report.error(span, format!("providers: {provider} {problem}")),
+                None => providers.push(provider),
+            }
+        }
+        Some(providers)
+    }
+
+    fn kerberos(&self, section: Section<'a>) -> Option<Kerberos> {
+        if !section.is_written() {
+            return None;
+        }
+        let keytab = section.string("keytab");
+        let mut kerberos = Kerberos::with_keytab(keytab.as_ref().map(|path| self.path(path.value)).unwrap_or_default());
+        if let Some(skew) = section.duration("clock-skew") {
+            kerberos.clock_skew = skew.value;
+            if skew.value > Duration::from_secs(3600) {
+                self.report
+                    .warning(skew.span, "clock-skew: a captured token is good for that long; five minutes are usual");
+            }
+        }
+        if let Some(rc4) = section.boolean("rc4") {
+            kerberos.rc4 = rc4.value;
+            if rc4.value {
+                self.report.warning(
+                    rc4.span,
+                    "rc4 = true takes tickets whose encryption can be broken by guessing the service account's password; \
+                     Windows turned it off in 2026",
+                );
+            }
+        }
+        if let Some(pac) = section.word("pac", &[("required", true), ("optional", false)]) {
+            kerberos.pac_required = pac.value;
+        }
+        let names = section.strings("service-names");
+        match &keytab {
+            Some(path) => self.keytab(path, &kerberos, names.as_ref()),
+            None => self.report.error(section.span(), "[kerberos] needs `keytab`, the file with the service's keys"),
+        }
+        kerberos.service_names =
+            names.map(|names| names.value.into_iter().map(|name| name.value.to_owned()).collect()).unwrap_or_default();
+        section.finish();
+        Some(kerberos)
+    }
+
+    fn keytab(&self, path: &At<&str>, kerberos: &Kerberos, names: Option<&At<Vec<At<&str>>>>) {
+        let span = || path.span.clone();
+        let keytab = match KeytabSummary::read(&kerberos.keytab) {
+            Ok(keytab) => keytab,
+            Err(why) => return self.report.error(span(), format!("keytab: {why}")),
+        };
+        if let Some(mode) = open_to_others(&kerberos.keytab) {
+            self.report.warning(
+                span(),
+                format!("keytab: others may read {} (mode {mode:04o}), and it is as good as the service's password: chmod 600", kerberos.keytab.display()),
+            );
+        }
+        if keytab.principals.is_empty() {
+            return self.report.error(span(), format!("keytab: {} holds no keys", kerberos.keytab.display()));
+        }
+        if names.is_none() && !keytab.has_service("HTTP") {
+            self.report.warning(
+                span(),
+                format!("keytab: browsers ask for tickets for HTTP/<host>, and the keytab has only {}", keytab.names()),
+            );
+        }
+        if !keytab.has_usable_key(kerberos.rc4) {
+            let why = if keytab.has_usable_key(true) {
+                "only RC4 keys, and rc4 is off: give the account AES keys and make the keytab anew"
+            } else {
+                "no key of an encryption type that is known here (AES with SHA-1 or SHA-2)"
+            };
+            self.report.error(span(), format!("keytab: {} holds {why}", kerberos.keytab.display()));
+        }
+        for name in names.into_iter().flat_map(|names| &names.value) {
+            if !keytab.has_principal(name.value) {
+                self.report.error(
+                    name.span.clone(),
+                    format!("service-names: the keytab has no key for {}; it has {}", name.value, keytab.names()),
+                );
+            }
+        }
+    }
+
+    fn ntlm(&self, section: Section<'a>) -> Ntlm {
+        let mut ntlm = Ntlm::default();
+        let name = |key, limit: usize| {
+            let name = section.string(key)?;
+            if name.value.is_empty() || name.value.encode_utf16().count() > limit || !is_visible(name.value) {
+                self.report.error(name.span, format!("{key}: wanted 1 to {limit} characters that can be seen"));
+                return None;
+            }
+            Some(name.value.to_owned())
+        };
+        ntlm.computer_name = name("computer-name", 15);
+        ntlm.domain_name = name("domain-name", 15);
+        ntlm.dns_computer_name = name("dns-computer-name", 255);
+        ntlm.dns_domain_name = name("dns-domain-name", 255);
+        if let Some(names) = section.strings("target-names") {
+            for At { value, span } in names.value {
+                if value.split_once('/').is_none_or(|(class, host)| class.is_empty() || host.is_empty()) {
+                    self.report.error(
+                        span,
+                        format!("target-names: wanted SPNs such as \"HTTP/web.example.test\"; found \"{value}\""),
+                    );
+                } else {
+                    ntlm.target_names.push(value.to_owned());
+                }
+            }
+        }
+        if let Some(skew) = section.duration("clock-skew") {
+            ntlm.clock_skew = skew.value;
+        }
+        if let Some(age) = section.duration("challenge-age") {
+            ntlm.challenge_age = age.value;
+        }
+        section.finish();
+        ntlm
+    }
+
+    fn accounts(&self, section: Section<'a>) -> (Option<Accounts>, Option<std::sync::Arc<Snapshot>>) {
+        if !section.is_written() {
+            return (None, None);
+        }
+        let state = section.string("state");
+        let lockout_section = section.section("lockout");
+        let mut lockout = Lockout::default();
+        if let Some(threshold) = lockout_section.number("threshold", 0) {
+            lockout.threshold = u32::try_from(threshold.value).unwrap_or(u32::MAX);
+            if threshold.value == 0 {
+                self.report
+                    .warning(threshold.span, "threshold = 0 turns lock-out off: passwords can be guessed without end");
+            }
+        }
+        if let Some(duration) = lockout_section.duration("duration") {
+            lockout.duration = duration.value;
+        }
+        if let Some(window) = lockout_section.duration("window") {
+            lockout.window = window.value;
+            if !lockout.duration.is_zero() && window.value > lockout.duration {
+                self.report.warning(window.span, "window is longer than duration: Windows does not take that either");
+            }
+        }
+        lockout_section.finish();
+        let span = state.as_ref().map_or_else(|| section.span(), |state| state.span.clone());
+        let dir = state.map_or_else(|| PathBuf::from(super::DEFAULT_STATE), |state| self.path(state.value));
+        let snapshot = match LocalAccounts::open(&dir, lockout).and_then(|accounts| accounts.snapshot()) {
+            Ok(snapshot) => {
+                if snapshot.users().is_empty() {
+                    self.report.warning(
+                        span,
+                        "there are no accounts yet: `iwa user add` makes them, also while the server runs",
+                    );
+                }
+                Some(snapshot)
+            }
+            Err(error) => {
+                self.report.error(span, format!("state: {error}"));
+                None
+            }
+        };
+        section.finish();
+        (Some(Accounts { state: dir, lockout }), snapshot)
+    }
+
+    fn routes(
+        &self,
+        sections: Vec<Section<'a>>,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) -> Vec<Route> {
+        let mut written: Vec<Written> = Vec::new();
+        let none = sections.is_empty();
+        for section in sections {
+            let path = self.route_path(&section);
+            let files = section.string("files").map(|files| {
+                let dir = self.path(files.value);
+                match fs::metadata(&dir) {
+                    Ok(found) if found.is_dir() => {}
+                    Ok(_) => {
+                        self.report.error(files.span, format!("files: wanted a directory; {} is a file", dir.display()))
+                    }
+                    Err(error) => self.report.error(files.span, format!("files: {}: {error}", dir.display())),
+                }
+                dir
+            });
+            let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
+            let mut rules = Vec::new();
+            for (key, access) in [("deny", Access::Deny), ("allow", Access::Allow)] {
+                for rule in section.sections(key) {
+                    let span = rule.span();
+                    if let Some(rule) = self.rule(rule, access, authentication, names, have) {
+                        rules.push(At { value: rule, span });
+                    }
+                }
+            }
+            if let Some(path) = path {
+                if written.iter().any(|other| other.path == path) {
+                    self.report.error(section.span(), format!("path: there are two routes for {path}"));
+                }
+                written.push(Written { path, files, inherit, rules });
+            }
+            section.finish();
+        }
+        if none {
+            self.report.file_error("nothing is served: wanted at least one [[route]] with a `path`");
+        } else if !written.iter().any(|route| route.path == "/") {
+            self.report.file_warning("there is no route for \"/\": whatever no route covers is answered with 404");
+        }
+        self.inherit(written)
+    }
+
+    fn route_path(&self, section: &Section<'a>) -> Option<String> {
+        let Some(path) = section.string("path") else {
+            self.report.error(section.span(), "[[route]] needs `path`, for example path = \"/\"");
+            return None;
+        };
+        let plain = path.value.strip_prefix('/').is_some_and(|rest| {
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            rest.is_empty() || rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+        });
+        if !plain || !is_visible(path.value) || path.value.contains(['\\', '?', '#', '%', '*']) {
+            self.report.error(
+                path.span,
+                format!("path: wanted a plain path such as \"/\" or \"/reports\" (decoded, without wildcards); found \"{}\"", path.value),
+            );
+            return None;
+        }
+        let path = path.value.trim_end_matches('/');
+        Some(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+    }
+
+    fn rule(
+        &self,
+        section: Section<'a>,
+        access: Access,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) -> Option<Rule> {
+        let mut rule = Rule { access, users: Vec::new(), roles: Vec::new(), verbs: Vec::new() };
+        let mut broken = false;
+        for At { value, span } in section.strings("users").map(|users| users.value).unwrap_or_default() {
+            match value::user(value) {
+                Ok(user) => {
+                    self.known_user(&user, span, authentication, names, have);
+                    rule.users.push(user);
+                }
+                Err(why) => {
+                    broken = true;
+                    self.report.error(span, format!("users: {why}"));
+                }
+            }
+        }
+        for At { value, span } in section.strings("roles").map(|roles| roles.value).unwrap_or_default() {
+            match value::role(value) {
+                Ok(role) => {
+                    if let Role::Group(name) = &role {
+                        match names {
+                            Some(names) if names.group_sid(name).is_none() => {
+                                let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
+                                let hint = did_you_mean(name, &known);
+                                self.report.warning(span, format!("roles: there is no group \"{name}\" now{hint}"));
+                            }
+                            None if !have.accounts => self.report.error(
+                                span,
+                                format!("roles: \"{name}\" is a group of [accounts], which there are none of; a domain's group is written as its SID (S-1-5-21-...)"),
+                            ),
+                            _ => {}
+                        }
+                    }
+                    rule.roles.push(role);
+                }
+                Err(why) => {
+                    broken = true;
+                    self.report.error(span, format!("roles: {why}"));
+                }
+            }
+        }
+        for At { value, span } in section.strings("verbs").map(|verbs| verbs.value).unwrap_or_default() {
+            match Method::from_bytes(value.to_ascii_uppercase().as_bytes()) {
+                Ok(verb) => rule.verbs.push(verb),
+                Err(_) => {
+                    broken = true;
+                    self.report.error(span, format!("verbs: wanted methods such as \"GET\"; found \"{value}\""));
+                }
+            }
+        }
+        let span = section.span();
+        section.finish();
+        if broken {
+            return None;
+        }
+        if rule.users.is_empty() && rule.roles.is_empty() {
+            self.report.error(span, "a rule needs `users` or `roles`: everybody is users = [\"*\"]");
+            return None;
+        }
+        Some(rule)
+    }
+
+    fn known_user(
+        &self,
+        user: &User,
+        span: std::ops::Range<usize>,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) {
+        match user {
+            User::Anonymous if !authentication.policy.anonymous => {
+                self.report.warning(span, "users: \"?\" is whoever does not sign in, and anonymous is off: it matches nobody");
+            }
+            User::Local(name) if !have.accounts => self.report.error(
+                span,
+                format!("users: \"{name}\" is an account of [accounts], which there are none of; wanted DOMAIN\\{name} or {name}@REALM"),
+            ),
+            User::Local(name) => self.known_account(name, span, names),
+            User::InDomain { domain, name } if names.is_some_and(|names| names.is_own_domain(domain)) => {
+                self.known_account(name, span, names);
+            }
+            _ => {}
+        }
+    }
+
+    fn known_account(&self, name: &str, span: std::ops::Range<usize>, names: Option<&Snapshot>) {
+        let Some(names) = names.filter(|names| names.user(name).is_none()) else { return };
+        if names.group(name).is_some() {
+            return self.report.warning(span, format!("users: \"{name}\" is a group: groups are `roles`"));
+        }
+        let known: Vec<_> = names.users().iter().map(|user| user.name.as_str()).collect();
+        let hint = if known.len() > 20 { String::new() } else { did_you_mean(name, &known) };
+        self.report.warning(span, format!("users: there is no account \"{name}\" now{hint}"));
+    }
+
+    /// Gives every route the rules of the routes above it.
+    fn inherit(&self, mut written: Vec<Written>) -> Vec<Route> {
+        written.sort_by_key(|route| route.path.len());
+        let mut routes = Vec::new();
+        for route in &written {
+            let mut rules: Vec<Rule> = Vec::new();
+            for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
+                if !above.inherit {
+                    rules.clear();
+                }
+                if above.path == route.path {
+                    self.moot(route, &rules);
+                }
+                rules.extend(above.rules.iter().map(|rule| rule.value.clone()));
+            }
+            routes.push(Route { path: route.path.clone(), files: route.files.clone(), rules });
+        }
+        routes.reverse();
+        routes
+    }
+
+    /// IIS takes a parent's Allow before the child's: a child cannot narrow it by allowing fewer.
+    fn moot(&self, route: &Written, above: &[Rule]) {
+        let everybody = above
+            .iter()
+            .any(|rule| rule.access == Access::Allow && rule.verbs.is_empty() && rule.users.contains(&User::All));
+        if !everybody {
+            return;
+        }
+        for rule in route.rules.iter().filter(|rule| rule.value.access == Access::Allow) {
+            self.report.warning(
+                rule.span.clone(),
+                format!(
+                    "this allows nobody more and keeps nobody out of {}: a route above it allows everybody, and inherited rules come \
+                     first, as in IIS; `inherit = false` (IIS: <clear/>) leaves the inherited rules out",
+                    route.path
+                ),
+            );
+        }
+    }
+
+    fn log(&self, section: Section<'a>) -> Log {
+        let mut log = Log::default();
+        log.dir = section.string("dir").map(|dir| {
+            let path = self.path(dir.value);
+            match fs::metadata(&path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => self.report.error(dir.span, format!("dir: wanted a directory; {} is a file", path.display())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if !path.parent().is_some_and(Path::is_dir) {
+                        let why =
+                            format!("dir: {} does not exist, and neither does the directory above it", path.display());
+                        self.report.error(dir.span, why);
+                    }
+                }
+                Err(error) => self.report.error(dir.span, format!("dir: {}: {error}", path.display())),
+            }
+            path
+        });
+        if let Some(w3c) = section.boolean("w3c") {
+            log.w3c = w3c.value;
+        }
+        if let Some(json) = section.boolean("json") {
+            log.json = json.value;
+        }
+        if let Some(fields) = section.strings("fields") {
+            log.fields.clear();
+            let known = Field::ALL.map(Field::name);
+            for At { value, span } in &fields.value {
+                match value.parse::<Field>() {
+                    Ok(field) if log.fields.contains(&field) => {
+                        self.report.error(span.clone(), format!("fields: {value} stands here twice"));
+                    }
+                    Ok(field) => log.fields.push(field),
+                    Err(_) => {
+                        let hint = did_you_mean(value, &known);
+                        self.report.error(span.clone(), format!("fields: there is no field \"{value}\"{hint}"));
+                    }
+                }
+            }
+            if fields.value.is_empty() {
+                self.report.error(fields.span, "fields: wanted at least one; w3c = false turns the log off");
+            }
+        }
+        let periods = [("daily", Period::Daily), ("hourly", Period::Hourly), ("max-size", Period::MaxSize)];
+        if let Some(period) = section.word("period", &periods) {
+            log.period = period.value;
+        }
+        if let Some(size) = section.size("truncate-size") {
+            log.truncate_size = size.value;
+            if size.value < 1 << 20 {
+                self.report.error(size.span, "truncate-size: wanted at least \"1 MiB\", as IIS does");
+            }
+        }
+        if let Some(line) = section.size("max-line") {
+            log.max_line = usize::try_from(line.value).unwrap_or(usize::MAX);
+            if !(512..=1 << 20).contains(&line.value) {
+                self.report.error(line.span, "max-line: wanted \"512 B\" to \"1 MiB\"");
+            }
+        }
+        if let Some(flush) = section.duration("flush") {
+            log.flush = flush.value;
+        }
+        section.finish();
+        log
+    }
+
+    fn limits(&self, section: Section<'a>) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(header) = section.size("header") {
+            limits.header = usize::try_from(header.value).unwrap_or(usize::MAX);
+            if !(8 << 10..=16 << 20).contains(&header.value) {
+                self.report.error(header.span, "header: wanted \"8 KiB\" to \"16 MiB\"");
+            } else if header.value < 64 << 10 {
+                self.report.warning(
+                    header.span,
+                    "header: Windows builds tokens of up to 48,000 bytes, 64,000 in base64, for users in many groups: they get \
+                     400 below \"64 KiB\"",
+                );
+            }
+        }
+        let count = |key, place: &mut usize| {
+            if let Some(count) = section.number(key, 1) {
+                *place = usize::try_from(count.value).unwrap_or(usize::MAX);
+            }
+        };
+        count("handshakes", &mut limits.handshakes);
+        count("connections", &mut limits.connections);
+        let duration = |key, place: &mut Duration| {
+            if let Some(duration) = section.duration(key) {
+                if duration.value.is_zero() {
+                    self.report.error(duration.span, format!("{key}: wanted more than nothing"));
+                } else {
+                    *place = duration.value;
+                }
+            }
+        };
+        duration("handshake-age", &mut limits.handshake_age);
+        duration("header-timeout", &mut limits.header_timeout);
+        duration("idle-timeout", &mut limits.idle_timeout);
+        duration("logon-timeout", &mut limits.logon_timeout);
+        duration("stop-timeout", &mut limits.stop_timeout);
+        section.finish();
+        limits
+    }
+
+    /// A keytab or a password database inside a served directory would be a download.
+    fn nothing_secret_is_served(
+        &self,
+        routes: &[Route],
+        kerberos: Option<&Kerberos>,
+        accounts: Option<&Accounts>,
+        log: &Log,
+    ) {
+        let secrets = [
+            ("the keytab", kerberos.map(|kerberos| &kerberos.keytab)),
+            ("the accounts", accounts.map(|accounts| &accounts.state)),
+            ("the logs", log.dir.as_ref()),
+        ];
+        for (what, path) in secrets {
+            let Some(real) = path.and_then(|path| fs::canonicalize(path).ok()) else { continue };
+            for route in routes {
+                let served = route.files.as_ref().and_then(|files| fs::canonicalize(files).ok());
+                if served.is_some_and(|served| real.starts_with(served)) {
+                    self.report.file_error(format!(
+                        "{what} ({}) would be served to visitors under {}: put it elsewhere",
+                        real.display(),
+                        route.path
+                    ));
+                }
+            }
+        }
+    }
+
+    fn path(&self, written: &str) -> PathBuf {
+        self.base.join(written)
+    }
+}
+
+/// What there is to verify somebody with.
+#[derive(Clone, Copy)]
+struct Have {
+    kerberos: bool,
+    accounts: bool,
+}
+
+/// A route as it was written.
+struct Written {
+    path: String,
+    files: Option<PathBuf>,
+    inherit: bool,
+    rules: Vec<At<Rule>>,
+}
+
+fn is_visible(text: &str) -> bool {
+    iwa_wire::explain::printable(text) == text
+}
+
+/// The mode of a file that others may read.
+fn open_to_others(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+        (mode & 0o004 != 0).then_some(mode)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}

@@ -1,0 +1,346 @@
+//! Configurations, right and wrong: what is told of them, and where.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use iwa_auth::Secret;
+use iwa_domain::local::{LocalAccounts, NewUser};
+use iwa_http::Provider;
+
+use super::read::parse;
+use super::*;
+use crate::gateway::authorize::{Access, Role, User};
+
+/// A directory with everything that a configuration may name: `www`, `www/in`, `http.keytab`, `state`.
+struct World(PathBuf);
+
+impl World {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("iwa-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("www/in")).unwrap();
+        fs::write(dir.join("http.keytab"), keytab(&[("HTTP", "web.example.test", 3, 18)])).unwrap();
+        fs::write(dir.join("rc4.keytab"), keytab(&[("HTTP", "web.example.test", 3, 23)])).unwrap();
+        #[cfg(unix)]
+        for file in ["http.keytab", "rc4.keytab"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(dir.join(file), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let (accounts, _) =
+            LocalAccounts::open_or_create(&dir.join("state"), "web", "EXAMPLE.TEST", Lockout::default()).unwrap();
+        let password = Secret::new("x".to_owned());
+        let new = NewUser {
+            name: "alice",
+            password: &password,
+            display_name: "",
+            upn: None,
+            must_change: false,
+            expires: None,
+        };
+        accounts.add_user(&new).unwrap();
+        accounts.add_group("Staff", "").unwrap();
+        Self(dir)
+    }
+
+    fn parse(&self, text: &str) -> Result<Loaded, Vec<Problem>> {
+        parse(&self.0.join("iwa.toml"), text)
+    }
+
+    /// The problems as `line:column severity message`, or the warnings of one that loads.
+    fn problems(&self, text: &str) -> Vec<String> {
+        let problems = self.parse(text).map_or_else(|problems| problems, |loaded| loaded.warnings);
+        let shown = problems.iter().map(|problem| {
+            let (line, column) = problem.at.unwrap_or_default();
+            format!("{line}:{column} {:?} {}", problem.severity, problem.message)
+        });
+        shown.collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A keytab with entries of these service classes, hosts, kvnos and etypes (MIT keytab file format 0x0502).
+fn keytab(entries: &[(&str, &str, u32, u16)]) -> Vec<u8> {
+    let mut file = vec![5, 2];
+    for &(class, host, kvno, etype) in entries {
+        let mut entry = vec![0, 2];
+        for text in ["EXAMPLE.TEST", class, host] {
+            entry.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            entry.extend_from_slice(text.as_bytes());
+        }
+        entry.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, kvno as u8]);
+        entry.extend_from_slice(&etype.to_be_bytes());
+        entry.extend_from_slice(&[0, 32]);
+        entry.extend_from_slice(&[7; 32]);
+        entry.extend_from_slice(&kvno.to_be_bytes());
+        file.extend_from_slice(&(entry.len() as u32).to_be_bytes());
+        file.extend_from_slice(&entry);
+    }
+    file
+}
+
+const SAMPLE: &str = r#"
+[server]
+listen = ["127.0.0.1:8080"]
+
+[authentication]
+anonymous = false
+[authentication.windows]
+providers = ["Negotiate", "NTLM"]
+persist-non-ntlm = true
+[authentication.windows.extended-protection]
+token-checking = "none"
+
+[kerberos]
+keytab = "http.keytab"
+
+[accounts]
+state = "state"
+
+[[route]]
+path = "/"
+files = "www"
+allow = { users = ["*"] }
+"#;
+
+#[test]
+fn the_classic_page_loads_without_a_word() {
+    let world = World::new();
+    let loaded = world.parse(SAMPLE).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let config = loaded.config;
+    assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.authentication.policy.providers, [Provider::Negotiate, Provider::Ntlm]);
+    assert!(!config.authentication.policy.anonymous && config.authentication.policy.persist_non_ntlm);
+    assert_eq!(config.kerberos, Some(Kerberos::with_keytab(world.0.join("http.keytab"))));
+    assert_eq!(config.accounts.unwrap().state, world.0.join("state"));
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!(config.routes[0].rules, [Rule::allow_all()]);
+    assert_eq!((config.limits, config.log), (Limits::default(), Log::default()));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let world = World::new();
+    let text = r#"
+[server]
+listen = ["127.0.0.1:8080", "nowhere"]
+prot = 80
+
+[authentication]
+anonymous = "no"
+[authentication.windows]
+providers = ["Negociate", "NTLM", "NTLM"]
+[authentication.windows.extended-protection]
+token-checking = "maybe"
+
+[kerberos]
+keytab = "missing.keytab"
+clock-skew = "5 parsecs"
+clok-skew = 1
+
+[accounts]
+state = "state"
+
+[[route]]
+path = "reports"
+files = "http.keytab"
+allow = { user = ["alice"] }
+
+[limits]
+header = "1 KiB"
+handshakes = 0
+"#;
+    let problems = world.problems(text);
+    for wanted in [
+        "3:29 Error listen: `nowhere` is not an address and a port",
+        "4:1 Error there is no `prot` in [server]",
+        "7:13 Error anonymous: wanted true or false; found \"no\"",
+        "9:14 Error providers: there is no provider \"Negociate\"; did you mean `Negotiate`?",
+        "9:35 Error providers: NTLM stands here twice",
+        "11:18 Error token-checking: wanted one of \"none\", \"allow\", \"require\"; found \"maybe\"",
+        "14:10 Error keytab: ",
+        "15:14 Error clock-skew: wanted a duration",
+        "16:1 Error there is no `clok-skew` in [kerberos]; did you mean `clock-skew`?",
+        "22:8 Error path: wanted a plain path",
+        "23:9 Error files: wanted a directory",
+        "24:11 Error there is no `user` in allow; did you mean `users`?",
+        "24:9 Error a rule needs `users` or `roles`",
+        "27:10 Error header: wanted \"8 KiB\" to \"16 MiB\"",
+        "28:14 Error handshakes: wanted a whole number of at least 1; found 0",
+    ] {
+        assert!(problems.iter().any(|problem| problem.starts_with(wanted)), "{wanted}\n{problems:#?}");
+    }
+    let places: Vec<_> = world.parse(text).unwrap_err().iter().filter_map(|problem| problem.at).collect();
+    assert!(places.is_sorted());
+}
+
+/// A configuration that is right but for one line, and what is told of it.
+#[test]
+fn what_contradicts_itself_is_told() {
+    let world = World::new();
+    for (from, to, wanted) in [
+        ("keytab = \"http.keytab\"", "keytab = \"rc4.keytab\"", "Error keytab: "),
+        ("keytab = \"http.keytab\"", "keytab = \"iwa.toml\"", "Error keytab: "),
+        ("keytab = \"http.keytab\"", "", "Error [kerberos] needs `keytab`"),
+        (
+            "keytab = \"http.keytab\"",
+            "keytab = \"http.keytab\"\nservice-names = [\"HTTP/other.example.test\"]",
+            "Error service-names: the keytab has no key for HTTP/other.example.test; it has HTTP/web.example.test@EXAMPLE.TEST",
+        ),
+        ("keytab = \"http.keytab\"", "keytab = \"http.keytab\"\nrc4 = true", "Warning rc4 = true"),
+        (
+            "keytab = \"http.keytab\"",
+            "keytab = \"http.keytab\"\npac = \"never\"",
+            "Error pac: wanted one of \"required\", \"optional\"",
+        ),
+        ("state = \"state\"", "state = \"nothing\"", "Error state: there are no accounts here"),
+        ("[accounts]\nstate = \"state\"", "", "Error providers: NTLM needs somebody who knows the passwords"),
+        (
+            "[kerberos]\nkeytab = \"http.keytab\"",
+            "[authentication.basic]\nrealm = \"x\"",
+            "Warning realm has no effect",
+        ),
+        (
+            "\"Negotiate\", \"NTLM\"",
+            "\"Negotiate\", \"Negotiate:Kerberos\"",
+            "Error providers: Negotiate:Kerberos and another provider both use the scheme Negotiate",
+        ),
+        ("\"Negotiate\", \"NTLM\"", "", "Error providers: wanted at least one"),
+        ("\"none\"", "\"require\"", "Error token-checking = \"require\" ties every client to its TLS connection"),
+        ("listen = [\"127.0.0.1:8080\"]", "", "Error [server] needs `listen`"),
+        ("[server]\nlisten = [\"127.0.0.1:8080\"]", "", "Error wanted a section [server]"),
+        ("files = \"www\"", "files = \".\"", "Error the keytab ("),
+        ("files = \"www\"", "files = \"gone\"", "Error files: "),
+        ("path = \"/\"", "path = \"/a\"", "Warning there is no route for \"/\""),
+        ("path = \"/\"", "path = \"/../a\"", "Error path: wanted a plain path"),
+        ("users = [\"*\"]", "users = [\"?\"]", "Warning users: \"?\" is whoever does not sign in"),
+        (
+            "users = [\"*\"]",
+            "users = [\"alcie\"]",
+            "Warning users: there is no account \"alcie\" now; did you mean `alice`?",
+        ),
+        ("users = [\"*\"]", "users = [\"staff\"]", "Warning users: \"staff\" is a group: groups are `roles`"),
+        (
+            "users = [\"*\"]",
+            "roles = [\"Stuff\"]",
+            "Warning roles: there is no group \"Stuff\" now; did you mean `Staff`?",
+        ),
+        ("users = [\"*\"]", "users = []", "Error a rule needs `users` or `roles`"),
+        ("users = [\"*\"]", "users = [\"al*\"]", "Error users: `al*` has a wildcard in it"),
+        ("users = [\"*\"]", "users = \"*\", verbs = [\"GE T\"]", "Error verbs: wanted methods"),
+        ("[accounts]", "[accounts.lockout]\nthreshold = 0\n[accounts]", "Warning threshold = 0 turns lock-out off"),
+        (
+            "[[route]]",
+            "[log]\nfields = [\"dat\"]\n[[route]]",
+            "Error fields: there is no field \"dat\"; did you mean `date`?",
+        ),
+        ("[[route]]", "[limits]\nheader = \"16 KiB\"\n[[route]]", "Warning header: Windows builds tokens"),
+    ] {
+        assert!(SAMPLE.contains(from), "{from}");
+        let problems = world.problems(&SAMPLE.replacen(from, to, 1));
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{to}: wanted {wanted}\n{problems:#?}");
+    }
+}
+
+#[test]
+fn nobody_can_get_in_is_an_error_unless_everybody_can() {
+    let world = World::new();
+    let bare = "[server]\nlisten = [\"127.0.0.1:80\"]\n[authentication]\nanonymous = false\n[[route]]\npath = \"/\"\n";
+    assert!(world.problems(bare).iter().any(|problem| problem.contains("Error nobody can get in")));
+    let open = world.parse(&bare.replace("false", "true")).unwrap();
+    assert!(open.warnings.iter().any(|problem| problem.message.starts_with("nobody can sign in")));
+}
+
+#[test]
+fn providers_that_are_not_written_follow_from_what_there_is() {
+    let world = World::new();
+    let without = SAMPLE.replace("providers = [\"Negotiate\", \"NTLM\"]\n", "");
+    let providers = |text: &str| world.parse(text).unwrap().config.authentication.policy.providers;
+    assert_eq!(providers(&without), [Provider::Negotiate, Provider::Ntlm]);
+    assert_eq!(providers(&without.replace("[accounts]\nstate = \"state\"\n", "")), [Provider::Negotiate]);
+}
+
+#[test]
+fn a_route_has_the_rules_of_the_routes_above_it_before_its_own() {
+    let world = World::new();
+    let text = SAMPLE.to_owned()
+        + r#"
+[[route]]
+path = "/in/side"
+deny = [{ users = ["alice"] }, { users = "?", verbs = "POST, PUT" }]
+
+[[route]]
+path = "/in"
+files = "www/in"
+allow = { roles = ["Staff", "S-1-5-21-1-2-3-512"], users = 'EXAMPLE\bob, carol@example.test' }
+
+[[route]]
+path = "/only/"
+inherit = false
+allow = { roles = ["Staff"] }
+"#;
+    let loaded = world.parse(&text).unwrap();
+    let routes = &loaded.config.routes;
+    let rules = |path: &str| &routes.iter().find(|route| route.path == path).unwrap().rules;
+    // Longest first, so that the first that covers a path is its route.
+    assert!(routes.is_sorted_by_key(|route| std::cmp::Reverse(route.path.len())));
+    assert_eq!(rules("/in/side").len(), 4);
+    assert_eq!(
+        rules("/in/side").iter().map(|rule| rule.access).collect::<Vec<_>>(),
+        [Access::Allow, Access::Allow, Access::Deny, Access::Deny]
+    );
+    assert_eq!(rules("/in/side")[3].verbs, [http::Method::POST, http::Method::PUT]);
+    let staff = &rules("/in")[1];
+    assert_eq!(staff.roles, [Role::Group("Staff".into()), Role::Sid("S-1-5-21-1-2-3-512".parse().unwrap())]);
+    assert_eq!(
+        staff.users,
+        [User::InDomain { domain: "EXAMPLE".into(), name: "bob".into() }, User::Upn("carol@example.test".into())]
+    );
+    assert_eq!(rules("/only").len(), 1);
+    // A narrower Allow below an Allow for everybody does nothing, and that is said.
+    let moot: Vec<_> = loaded.warnings.iter().filter(|problem| problem.message.contains("inherit = false")).collect();
+    assert_eq!(moot.len(), 1, "{:#?}", loaded.warnings);
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_every_place() {
+    let world = World::new();
+    let problems = world.problems("[server\nlisten = [\n\n[route]\n= 3\n");
+    assert!(problems.len() > 1, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.contains("Error this is not TOML")), "{problems:#?}");
+    assert!(load(&world.0.join("absent.toml")).unwrap_err()[0].message.starts_with("cannot be read"));
+    fs::write(world.0.join("latin1.toml"), b"# \xe9").unwrap();
+    assert!(load(&world.0.join("latin1.toml")).unwrap_err()[0].message.starts_with("is not UTF-8 from byte 2"));
+}
+
+#[test]
+fn a_keytab_is_told_without_its_keys() {
+    let world = World::new();
+    let summary = KeytabSummary::read(&world.0.join("http.keytab")).unwrap();
+    assert_eq!(summary.names(), "HTTP/web.example.test@EXAMPLE.TEST");
+    assert_eq!(summary.principals["HTTP/web.example.test@EXAMPLE.TEST"][&3], [18]);
+}
+
+#[test]
+fn a_route_covers_itself_and_what_is_below_it() {
+    for (route, path, covered) in [
+        ("/", "/", true),
+        ("/", "/a/b", true),
+        ("/admin", "/admin", true),
+        ("/admin", "/admin/", true),
+        ("/admin/", "/admin/x", true),
+        ("/admin", "/administrator", false),
+        ("/admin", "/adm", false),
+        ("/admin", "/", false),
+    ] {
+        assert_eq!(covers(route, path), covered, "{route} {path}");
+    }
+}
