@@ -67,7 +67,10 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
     let routes = config.routes.iter().map(|route| Route {
         path: route.path.clone(),
         rules: route.rules.clone(),
-        content: Content::Files(Files::new(route.files.clone(), &route.path)),
+        content: match &route.files {
+            Some(files) => Content::Files(Files::new(files.clone(), &route.path)),
+            None => Content::Whoami,
+        },
     });
     Ok(Site {
         routes: routes.collect(),

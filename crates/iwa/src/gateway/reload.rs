@@ -62,8 +62,20 @@ pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Reads a configuration; its warnings are told, its errors are the problem.
 pub(crate) fn read(file: &Path) -> Result<Config, Problem> {
-    Err(Problem(format!("{} cannot be read yet", file.display())))
+    match crate::config::load(file) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(loaded.config)
+        }
+        Err(problems) => {
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Err(Problem(lines.join("\n")))
+        }
+    }
 }
 
 fn report(result: Result<Result<(), Problem>, tokio::task::JoinError>) {
