@@ -62,6 +62,13 @@ impl UnixTime {
         Self(self.0.saturating_add(u64::try_from(later.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// This moment on a clock that is so many seconds ahead (or, negative, behind).
+    #[must_use]
+    pub const fn shifted(self, seconds: i64) -> Self {
+        let micros = seconds.unsigned_abs().saturating_mul(1_000_000);
+        Self(if seconds < 0 { self.0.saturating_sub(micros) } else { self.0.saturating_add(micros) })
+    }
+
     /// The distance to another moment, whichever comes first.
     #[must_use]
     pub const fn distance(self, other: Self) -> Duration {

@@ -172,6 +172,20 @@ pub enum Peer {
     },
     /// The challenge was given too long ago.
     ChallengeExpired,
+    /// A KDC refused (initiator only).
+    KdcError {
+        /// Its realm.
+        realm: String,
+        /// The code (RFC 4120 7.5.9).
+        code: i32,
+        /// Its own words, if it has any.
+        text: String,
+    },
+    /// A KDC's answer that does not hold (initiator only).
+    KdcReply {
+        /// Why.
+        what: String,
+    },
     /// The peer rejected our token.
     Rejected {
         /// What it said, if it said anything.
@@ -403,6 +417,8 @@ impl Reason {
                 Peer::TargetInfo => "ntlm.target-info",
                 Peer::NtlmTimestamp { .. } => "ntlm.timestamp",
                 Peer::ChallengeExpired => "ntlm.challenge-expired",
+                Peer::KdcError { .. } => "krb5.kdc-error",
+                Peer::KdcReply { .. } => "krb5.kdc-reply",
                 Peer::Rejected { .. } => "peer.rejected",
                 Peer::NotMutual => "peer.not-mutual",
             },
@@ -556,6 +572,15 @@ impl fmt::Display for Peer {
                 if *seconds < 0 { "behind" } else { "ahead of" }
             ),
             Self::ChallengeExpired => f.write_str("the NTLM response came too long after its challenge; the client may begin anew"),
+            Self::KdcError { realm, code, text } => {
+                write!(f, "the KDC of {} refuses: ", printable(realm))?;
+                match iwa_wire::krb5::error::code::name(*code) {
+                    Some((name, meaning)) => write!(f, "{name}, {meaning}")?,
+                    None => write!(f, "error {code}")?,
+                }
+                if text.is_empty() { Ok(()) } else { write!(f, " ({})", printable(text)) }
+            }
+            Self::KdcReply { what } => write!(f, "the KDC's answer does not hold: {}", printable(what)),
             Self::Rejected { said } if said.is_empty() => f.write_str("the other side rejected our token and did not say why"),
             Self::Rejected { said } => write!(f, "the other side rejected our token: {}", printable(said)),
             Self::NotMutual => f.write_str(

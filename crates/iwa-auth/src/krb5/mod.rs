@@ -1,6 +1,7 @@
 //! Kerberos 5. RFC 4120, RFC 4121.
 
 pub mod acceptor;
+pub mod client;
 pub mod etype;
 pub mod issuer;
 pub mod keys;

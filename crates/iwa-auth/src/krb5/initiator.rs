@@ -1,0 +1,235 @@
+//! The client's side of Kerberos: AP-REQ out, AP-REP in. RFC 4120 3.2, RFC 4121 4.1.
+
+use iwa_wire::gss::MechType;
+use iwa_wire::krb5::ap::ap_options;
+use iwa_wire::krb5::authdata::{AP_OPTION_CBT, ad_type};
+use iwa_wire::krb5::checksum::{GSS_CHECKSUM, GssChecksum, gss_flags};
+use iwa_wire::krb5::cred::{EncKrbCredPart, KrbCred, KrbCredInfo};
+use iwa_wire::krb5::error::code;
+use iwa_wire::krb5::token::{KrbToken, TokenId};
+use iwa_wire::krb5::{
+    ApRep, ApReq, AuthDataElement, Authenticator, AuthorizationData, Checksum, EncApRepPart, EncryptedData,
+    EncryptionKey, KerberosTime, KrbError, SequenceOf, Ticket,
+};
+use zeroize::Zeroizing;
+
+use super::client::{Credential, ServiceTicket};
+use super::etype::{Etype, Key, ProtocolKey};
+use super::mic::{MicError, MicKey, Sender};
+use super::usage;
+use crate::binding::ChannelBindings;
+use crate::env::{Env, UnixTime};
+use crate::reject::{Malformed, Peer, Reject};
+
+/// What a context shall be.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Whether the server must prove that it knows the ticket's key.
+    pub mutual: bool,
+    /// Whether the service is given the forwarded TGT, if there is one.
+    pub delegate: bool,
+    /// Our end of the channel.
+    pub bindings: &'a ChannelBindings,
+}
+
+/// Begins a context: appends the AP-REQ in GSS-API framing to `out`.
+///
+/// `env.now` is the time as the service sees it: where the clocks differ ([`Credential::clock_offset`], or what a service
+/// said), the caller corrects it.
+///
+/// # Errors
+/// [`Internal::Entropy`](crate::reject::Internal::Entropy), or a ticket that does not parse; `out` is then as it was.
+pub fn initiate(
+    ticket: &ServiceTicket,
+    options: Options<'_>,
+    env: &mut Env<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Pending, Reject> {
+    let Options { mutual, delegate, bindings } = options;
+    let service = &ticket.service;
+    let key = service.key.protocol();
+    let subkey = Key::random(key.etype(), env.entropy)?;
+    // 30 bits: some acceptors read it as a signed number and add to it.
+    let sequence = u32::from_be_bytes(env.random()?) & 0x3fff_ffff;
+    let (now, etype) = (env.now, key.etype().number());
+
+    let mut delegated = Vec::new();
+    if let Some(forwarded) = ticket.forwarded.as_ref().filter(|_| delegate) {
+        krb_cred(forwarded, &key, env, &mut delegated)?;
+    }
+    let flags = gss_flags::INTEG | if mutual { gss_flags::MUTUAL } else { 0 };
+    let delegated = Some(delegated.as_slice()).filter(|cred| !cred.is_empty());
+    let mut checksum = Zeroizing::new(Vec::new());
+    GssChecksum { bindings: bindings.presented(), flags, delegated, extensions: &[] }.write(&mut checksum);
+
+    // The word of a client that it sends bindings whenever it has them: an acceptor then need not believe their absence.
+    let word = AP_OPTION_CBT.to_le_bytes();
+    let options = [AuthDataElement { ad_type: ad_type::AP_OPTIONS, ad_data: &word }];
+    let mut relevant = Vec::new();
+    AuthorizationData::of(&options).write(&mut relevant);
+    let elements = [AuthDataElement { ad_type: ad_type::IF_RELEVANT, ad_data: &relevant }];
+
+    let authenticator = Authenticator {
+        crealm: service.client.realm(),
+        cname: service.client.name(),
+        cksum: Some(Checksum { cksumtype: GSS_CHECKSUM, checksum: &checksum }),
+        cusec: now.subsec_micros(),
+        ctime: KerberosTime(now.secs()),
+        subkey: Some(EncryptionKey { etype, value: subkey.expose() }),
+        seq_number: Some(sequence),
+        authorization_data: (!bindings.is_none()).then_some(AuthorizationData::of(&elements)),
+    };
+    let mut plain = Zeroizing::new(Vec::with_capacity(512));
+    authenticator.write(&mut plain);
+    let mut cipher = Vec::with_capacity(plain.len() + 64);
+    key.specific(usage::AP_REQ_AUTHENTICATOR).encrypt(&plain, env.entropy, &mut cipher)?;
+    let ap_req = ApReq {
+        ap_options: if mutual { ap_options::MUTUAL_REQUIRED } else { 0 },
+        ticket: Ticket::parse(&service.ticket)?,
+        authenticator: EncryptedData { etype, kvno: None, cipher: &cipher },
+    };
+    let mut message = Vec::with_capacity(service.ticket.len() + cipher.len() + 128);
+    ap_req.write(&mut message);
+    KrbToken { mech: MechType::KRB5, id: TokenId::ApReq, message: &message, message_offset: 0 }.write(out);
+    Ok(Pending { key, subkey, sequence, sent: now })
+}
+
+/// A context whose AP-REQ is out.
+#[derive(Debug)]
+pub struct Pending {
+    /// The session key.
+    key: ProtocolKey,
+    subkey: Key,
+    sequence: u32,
+    sent: UnixTime,
+}
+
+impl Pending {
+    /// Takes the server's AP-REP, with or without GSS-API framing.
+    ///
+    /// # Errors
+    /// [`Peer::NotMutual`] if it does not prove that the server knows the session key and read this very authenticator;
+    /// what the server says in a KRB-ERROR.
+    pub fn finish(self, token: &[u8]) -> Result<Context, Reject> {
+        let message = match token.first() {
+            Some(0x60) => {
+                let token = KrbToken::parse(token, 0)?;
+                match token.id {
+                    TokenId::ApRep | TokenId::Error => token.message,
+                    other => {
+                        return Err(Malformed::OutOfSequence { wanted: "AP-REP", found: other.name() }.into());
+                    }
+                }
+            }
+            _ => token,
+        };
+        if message.first() == Some(&KRB_ERROR) {
+            return Err(self.refused(&KrbError::parse(message)?));
+        }
+        let ap_rep = ApRep::parse(message)?;
+        let mut scratch = Vec::new();
+        let plain = self
+            .key
+            .specific(usage::AP_REP)
+            .decrypt(ap_rep.enc_part.cipher, &mut scratch)
+            .map_err(|_| Peer::NotMutual)?;
+        let part = EncApRepPart::parse(plain)?;
+        if part.ctime.0 != self.sent.secs() || part.cusec != self.sent.subsec_micros() {
+            return Err(Peer::NotMutual.into());
+        }
+        let acceptor_subkey = match part.subkey {
+            Some(subkey) => {
+                let etype = Etype::from_number(subkey.etype);
+                let key = etype.and_then(|etype| Key::new(etype, subkey.value));
+                Some(key.ok_or(Peer::NotMutual)?)
+            }
+            None => None,
+        };
+        let theirs = acceptor_subkey.is_some();
+        let key = MicKey::new(acceptor_subkey.unwrap_or(self.subkey), theirs);
+        Ok(Context { key, sequence: u64::from(self.sequence), mutual: true })
+    }
+
+    /// Goes on without an AP-REP: the server has proved nothing.
+    pub fn finish_one_way(self) -> Context {
+        Context { key: MicKey::new(self.subkey, false), sequence: u64::from(self.sequence), mutual: false }
+    }
+
+    fn refused(&self, error: &KrbError<'_>) -> Reject {
+        if error.error_code == code::KRB_AP_ERR_SKEW {
+            let seconds = self.sent.secs().saturating_sub(error.stime.0);
+            return Peer::ClockSkew { seconds, allowed: 300 }.into();
+        }
+        let said = match code::name(error.error_code) {
+            Some((name, meaning)) => format!("{name}, {meaning}"),
+            None => format!("error {}", error.error_code),
+        };
+        let text = error.e_text.map(|text| format!(" ({text})")).unwrap_or_default();
+        Peer::Rejected { said: said + &text }.into()
+    }
+}
+
+/// An established context, which signs and verifies.
+#[derive(Debug)]
+pub struct Context {
+    key: MicKey,
+    sequence: u64,
+    mutual: bool,
+}
+
+impl Context {
+    /// Whether the server proved itself.
+    pub const fn mutual(&self) -> bool {
+        self.mutual
+    }
+
+    /// Appends the MIC token of `message`.
+    pub fn sign(&mut self, message: &[u8], out: &mut Vec<u8>) {
+        self.key.sign(Sender::Initiator, self.sequence, message, out);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Verifies the server's MIC token of `message`.
+    ///
+    /// # Errors
+    /// [`MicError`].
+    pub fn verify(&self, message: &[u8], token: &[u8]) -> Result<(), MicError> {
+        self.key.verify(Sender::Acceptor, message, token).map(|_| ())
+    }
+}
+
+/// The tag of KRB-ERROR.
+const KRB_ERROR: u8 = 0x7e;
+
+/// Appends a KRB-CRED of one forwarded TGT, encrypted under the service ticket's session key, as RFC 4121 4.1.1 has it.
+fn krb_cred(tgt: &Credential, key: &ProtocolKey, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let info = [KrbCredInfo {
+        key: EncryptionKey { etype: tgt.key.etype().number(), value: tgt.key.expose() },
+        prealm: Some(tgt.client.realm()),
+        pname: Some(tgt.client.name()),
+        flags: Some(tgt.flags),
+        authtime: Some(tgt.authtime),
+        starttime: Some(tgt.starttime),
+        endtime: Some(tgt.endtime),
+        renew_till: tgt.renew_till,
+        srealm: Some(tgt.server.realm()),
+        sname: Some(tgt.server.name()),
+        caddr: None,
+    }];
+    let part = EncKrbCredPart {
+        ticket_info: SequenceOf::of(&info),
+        nonce: None,
+        timestamp: Some(KerberosTime(env.now.secs())),
+        usec: Some(env.now.subsec_micros()),
+        s_address: None,
+        r_address: None,
+    };
+    let mut plain = Zeroizing::new(Vec::with_capacity(512));
+    part.write(&mut plain);
+    let mut cipher = Vec::with_capacity(plain.len() + 64);
+    key.specific(usage::KRB_CRED).encrypt(&plain, env.entropy, &mut cipher)?;
+    let tickets = [Ticket::parse(&tgt.ticket)?];
+    let enc_part = EncryptedData { etype: key.etype().number(), kvno: None, cipher: &cipher };
+    KrbCred { tickets: SequenceOf::of(&tickets), enc_part }.write(out);
+    Ok(())
+}
