@@ -3,6 +3,7 @@
 pub mod acceptor;
 pub mod client;
 pub mod etype;
+pub mod initiator;
 pub mod issuer;
 pub mod keys;
 pub mod mic;
