@@ -24,19 +24,19 @@ fn krbtgt_key() -> ChecksumKey {
     checksum_key(Etype::Aes256CtsHmacSha384, 2)
 }
 
-fn account() -> PacAccount<'static> {
+fn account() -> PacAccount {
     PacAccount {
-        name: "Alice",
-        display_name: "Alice Example",
-        upn: "",
-        domain: "EXAMPLE",
-        dns_domain: "EXAMPLE.TEST",
-        server: "KDC",
+        name: "Alice".into(),
+        display_name: "Alice Example".into(),
+        upn: "".into(),
+        domain: "EXAMPLE".into(),
+        dns_domain: "EXAMPLE.TEST".into(),
+        server: "KDC".into(),
         domain_sid: Sid::new(5, &[21, 1, 2, 3]).unwrap(),
         rid: 1000,
         primary_group: 513,
-        groups: &[513, 1105],
-        extra_sids: &[],
+        groups: vec![513, 1105],
+        extra_sids: vec![],
         user_account_control: 0x10,
         password_set: UnixTime::from_secs(1_700_000_000),
     }
@@ -153,7 +153,7 @@ fn no_pac_under_policy_required_is_refused_and_under_optional_there_are_no_sids(
 fn a_silver_ticket_is_told_by_the_kdc_signature_alone() {
     // Whoever stole the service key signs what they like with it, and has no krbtgt key.
     let thief = checksum_key(Etype::Aes256CtsHmacSha384, 66);
-    let admin = PacAccount { groups: &[513, 512], ..account() };
+    let admin = PacAccount { groups: vec![513, 512], ..account() };
     let buffers = buffers(&admin, "alice", UnixTime::from_secs(AUTHTIME), Attributes(1)).unwrap();
     let forged = sign(buffers, &service_key(), &thief, Some(b"ticket")).unwrap();
     assert!(outcome(&forged).is_ok(), "the service key alone cannot tell");
@@ -321,7 +321,7 @@ fn groups_that_deny_only_are_not_among_the_groups() {
 #[test]
 fn names_with_control_characters_or_half_characters_are_refused() {
     for name in ["al\0ice", "al\nice", "al\u{1b}ice"] {
-        let account = PacAccount { name, ..account() };
+        let account = PacAccount { name: name.into(), ..account() };
         let buffers = buffers(&account, "alice", UnixTime::from_secs(AUTHTIME), Attributes(1)).unwrap();
         assert!(matches!(problem(&signed(buffers)), PacProblem::Malformed(_)));
     }

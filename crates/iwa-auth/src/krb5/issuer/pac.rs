@@ -14,34 +14,42 @@ use crate::reject::PacProblem;
 pub(crate) type Buffers = Vec<(BufferType, Vec<u8>)>;
 
 /// What a PAC says of an account.
-#[derive(Clone, Copy, Debug)]
-pub struct PacAccount<'a> {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PacAccount {
     /// `sAMAccountName`.
-    pub name: &'a str,
+    pub name: String,
     /// The display name; may be empty.
-    pub display_name: &'a str,
+    pub display_name: String,
     /// The user principal name; if empty it is made of the name and the DNS domain.
-    pub upn: &'a str,
+    pub upn: String,
     /// The NetBIOS name of the account's domain.
-    pub domain: &'a str,
+    pub domain: String,
     /// The DNS name of the account's domain, in capitals: the realm.
-    pub dns_domain: &'a str,
+    pub dns_domain: String,
     /// The NetBIOS name of the KDC.
-    pub server: &'a str,
+    pub server: String,
     /// The SID of the account's domain.
     pub domain_sid: Sid,
     /// The account's RID.
     pub rid: u32,
     /// The RID of its primary group.
     pub primary_group: u32,
-    /// The RIDs of its groups in its domain, the primary one included.
-    pub groups: &'a [u32],
+    /// The RIDs of its groups in its domain.
+    pub groups: Vec<u32>,
     /// Its other groups.
-    pub extra_sids: &'a [Sid],
+    pub extra_sids: Vec<Sid>,
     /// `UserAccountControl` (MS-SAMR 2.2.1.12).
     pub user_account_control: u32,
     /// When the password was set.
     pub password_set: UnixTime,
+}
+
+impl PacAccount {
+    /// The account's SID; `None` if the domain's has no room for a RID.
+    #[must_use]
+    pub fn sid(&self) -> Option<Sid> {
+        self.domain_sid.with_rid(self.rid)
+    }
 }
 
 /// The buffers of a TGT's PAC, without signatures. `cname` and `authtime` are the ticket's.
@@ -49,24 +57,24 @@ pub struct PacAccount<'a> {
 /// # Errors
 /// Names that are too long for `UPN_DNS_INFO`; a domain SID without room for a RID.
 pub(crate) fn buffers(
-    account: &PacAccount<'_>,
+    account: &PacAccount,
     cname: &str,
     authtime: UnixTime,
     attributes: Attributes,
 ) -> Result<Buffers, ParseError> {
     let kind = iwa_wire::ErrorKind::Limit { what: "SID sub-authorities", limit: Sid::MAX_SUB_AUTHORITIES };
-    let sid = account.domain_sid.with_rid(account.rid).ok_or(ParseError { format: "SID", offset: 0, kind })?;
+    let sid = account.sid().ok_or(ParseError { format: "SID", offset: 0, kind })?;
     let mut logon_info = Vec::new();
     NewLogonInfo {
-        effective_name: account.name,
-        full_name: account.display_name,
-        logon_server: account.server,
-        logon_domain_name: account.domain,
+        effective_name: &account.name,
+        full_name: &account.display_name,
+        logon_server: &account.server,
+        logon_domain_name: &account.domain,
         logon_domain_id: account.domain_sid,
         user_id: account.rid,
         primary_group_id: account.primary_group,
-        group_ids: account.groups,
-        extra_sids: account.extra_sids,
+        group_ids: &account.groups,
+        extra_sids: &account.extra_sids,
         user_account_control: account.user_account_control,
         logon_time: authtime.filetime(),
         password_last_set: account.password_set.filetime(),
@@ -76,11 +84,11 @@ pub(crate) fn buffers(
     ClientInfo::write(authtime.filetime(), cname, &mut client_info);
     let mut upn_dns = Vec::new();
     let constructed = format!("{}@{}", account.name, account.dns_domain.to_lowercase());
-    let (upn, flags) = match account.upn {
+    let (upn, flags) = match account.upn.as_str() {
         "" => (constructed.as_str(), UpnDnsInfo::UPN_CONSTRUCTED),
         upn => (upn, 0),
     };
-    UpnDnsInfo::write(upn, account.dns_domain, flags, account.name, &sid, &mut upn_dns)?;
+    UpnDnsInfo::write(upn, &account.dns_domain, flags, &account.name, &sid, &mut upn_dns)?;
     let mut attributes_info = Vec::new();
     attributes.write(&mut attributes_info);
     let mut requestor = Vec::new();
@@ -92,6 +100,12 @@ pub(crate) fn buffers(
         (BufferType::ATTRIBUTES, attributes_info),
         (BufferType::REQUESTOR, requestor),
     ])
+}
+
+/// The buffers of a service ticket that the AS issues: without what is for the KDC alone.
+pub(crate) fn without_tgt_parts(mut buffers: Buffers) -> Buffers {
+    buffers.retain(|(kind, _)| ![BufferType::ATTRIBUTES, BufferType::REQUESTOR].contains(kind));
+    buffers
 }
 
 /// The buffers of a service ticket's PAC, from that of the TGT: all that is not a signature, and not for the KDC alone.
