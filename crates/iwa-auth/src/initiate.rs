@@ -1,1 +1,514 @@
 //! The initiator: a server's challenges in, tokens for it out, and at the end the proof that it is the server.
+//! RFC 2743 2.2.1 as consumed states, RFC 4559 5.
+//!
+//! ```text
+//!                          answer                       no ticket to be had: NTLM, where it is allowed
+//!             .--> NeedKdc ------.               .-------------------------------------.
+//!             |       ^__________|               |                                     v
+//! Initiator --+---------------------------> Kerberos token --.                    NTLM token
+//!  initiate() |                                              v                         |
+//!             '---------------------------> NTLM token --> Handshake <-----------------'
+//!                                                            |  ^
+//!                                             server's token |  | Continue
+//!                                                            '--+----> Established
+//! ```
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use iwa_wire::krb5::KrbError;
+use iwa_wire::krb5::error::code;
+use iwa_wire::krb5::token::{KrbToken, TokenId};
+use iwa_wire::spnego::NegState;
+
+use crate::accept::Scheme;
+use crate::binding::ChannelBindings;
+use crate::env::{Env, UnixTime};
+use crate::identity::Mechanism;
+use crate::reject::{Internal, Malformed, Peer, Policy, Reject, Unavailable};
+use crate::spnego::initiator::{Conclusion, Negotiation};
+use crate::spnego::mic;
+use crate::{krb5_seam as krb5, ntlm};
+
+/// What an initiator is built from.
+#[derive(Debug)]
+pub struct InitiatorConfig {
+    /// The host of the URL, without port: the service is `HTTP/host`.
+    pub host: String,
+    /// Who the client is.
+    pub credentials: Credentials,
+    /// The mechanisms that may be spoken, most wanted first.
+    pub mechanisms: Vec<Mechanism>,
+    /// Whether the server must prove that it is the server. Kerberos can, NTLM cannot: with this and NTLM there is no proof,
+    /// and [`Established::mutual`] says so.
+    pub mutual: bool,
+    /// Whether to hand the server a ticket of our own, where the KDC allows it for this service.
+    pub delegate: bool,
+    /// Our end of the channel.
+    pub bindings: ChannelBindings,
+    /// In which form tokens go out under `Negotiate`.
+    pub framing: Framing,
+}
+
+/// What an initiator can prove.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// For Kerberos.
+    pub krb5: Option<krb5::client::Client>,
+    /// For NTLM.
+    pub ntlm: Option<ntlm::initiator::Client>,
+}
+
+/// The form of tokens under `Negotiate`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Framing {
+    /// SPNEGO, as browsers send it.
+    #[default]
+    Spnego,
+    /// The mechanism's own token: some clients send bare Kerberos or raw NTLM.
+    Bare,
+}
+
+/// Speaks to one server. Cheap to clone: every connection begins a handshake of its own.
+#[derive(Clone, Debug)]
+pub struct Initiator {
+    config: Arc<InitiatorConfig>,
+}
+
+/// What a step leads to.
+#[derive(Debug)]
+pub enum Initiate {
+    /// The output is for the server; its answer goes into this handshake.
+    Continue(Handshake),
+    /// A ticket is needed: ask a KDC.
+    NeedKdc(NeedKdc),
+    /// Done: the server accepted, and proved what it had to prove.
+    Established(Established),
+}
+
+/// A handshake that ended well.
+#[derive(Debug)]
+pub struct Established {
+    /// What was spoken.
+    pub mechanism: Mechanism,
+    /// Whether the server proved that it is the server.
+    pub mutual: bool,
+    /// Why it is not Kerberos although that was wanted first.
+    pub fallback: Option<String>,
+}
+
+impl Initiator {
+    /// An initiator with this configuration.
+    #[must_use]
+    pub fn new(mut config: InitiatorConfig) -> Self {
+        let Credentials { krb5, ntlm } = &config.credentials;
+        let (krb5, ntlm) = (krb5.is_some(), ntlm.is_some());
+        config.mechanisms.retain(|mechanism| match mechanism {
+            Mechanism::Kerberos => krb5,
+            Mechanism::Ntlm => ntlm,
+            Mechanism::Basic => false,
+        });
+        Self { config: Arc::new(config) }
+    }
+
+    /// The configuration it was built from; its mechanisms are those for which there are credentials.
+    #[must_use]
+    pub fn config(&self) -> &InitiatorConfig {
+        &self.config
+    }
+
+    /// Begins a handshake under a scheme that the server offers. The first token is appended to `out`, unless a KDC must be
+    /// asked before.
+    ///
+    /// # Errors
+    /// [`Policy::NoCredential`] if there is nothing to begin with.
+    pub fn initiate(&self, scheme: Scheme, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        let on = |mechanism| self.config.mechanisms.contains(&mechanism);
+        let framing = if scheme == Scheme::Ntlm { Framing::Bare } else { self.config.framing };
+        let draft = Draft { initiator: self.clone(), framing, fallback: None, spnego: None, clock: Clock::ours() };
+        match (scheme, self.config.mechanisms.first()) {
+            (Scheme::Ntlm, _) if on(Mechanism::Ntlm) => draft.ntlm(out),
+            (Scheme::Negotiate, Some(Mechanism::Kerberos)) => draft.kerberos(env, out),
+            (Scheme::Negotiate, Some(Mechanism::Ntlm)) => draft.ntlm(out),
+            (scheme, _) => {
+                let scheme = if scheme == Scheme::Ntlm { "NTLM" } else { "Negotiate" };
+                let why = format!("the server offers {scheme}, and nothing is at hand for it");
+                Err(Policy::NoCredential { why }.into())
+            }
+        }
+    }
+}
+
+/// A handshake that is about to speak a mechanism's first token.
+#[derive(Debug)]
+struct Draft {
+    initiator: Initiator,
+    framing: Framing,
+    /// Why Kerberos was left aside.
+    fallback: Option<String>,
+    /// The negotiation, if the server chose this mechanism in the course of one.
+    spnego: Option<Negotiation>,
+    clock: Clock,
+}
+
+impl Draft {
+    /// Begins Kerberos: a ticket first.
+    fn kerberos(self, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        let config = &self.initiator.config;
+        let client = config.credentials.krb5.as_ref().ok_or(Internal::Invariant("Kerberos has a credential"))?;
+        let step = client.ticket(&config.host, env);
+        self.acquire(step, env, out)
+    }
+
+    fn acquire(
+        self,
+        step: Result<krb5::client::Step, Reject>,
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Initiate, Reject> {
+        match step {
+            Ok(krb5::client::Step::NeedKdc(inner)) => Ok(Initiate::NeedKdc(NeedKdc { draft: self, inner })),
+            Ok(krb5::client::Step::Ticket(ticket)) => self.ap_req(ticket, env, out),
+            Err(reject) => self.without_kerberos(reject, out),
+        }
+    }
+
+    /// Goes on with NTLM, as browsers do when there is no ticket; without NTLM, what Kerberos said is the end.
+    fn without_kerberos(mut self, reject: Reject, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        if self.spnego.is_some() || !self.initiator.config.mechanisms.contains(&Mechanism::Ntlm) {
+            return Err(reject);
+        }
+        self.fallback = Some(reject.to_string());
+        self.ntlm(out)
+    }
+
+    fn ap_req(
+        self,
+        ticket: krb5::client::ServiceTicket,
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Initiate, Reject> {
+        let config = &self.initiator.config;
+        let options =
+            krb5::initiator::Options { mutual: config.mutual, delegate: config.delegate, bindings: &config.bindings };
+        let mut env = Env { now: self.clock.correct(env.now), entropy: &mut *env.entropy };
+        let mut token = Vec::new();
+        let pending = krb5::initiator::initiate(&ticket, options, &mut env, &mut token)?;
+        self.first_token(&token, State::ApRep(Box::new(pending), ticket), out)
+    }
+
+    fn ntlm(self, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        let client = self.initiator.config.credentials.ntlm.as_ref();
+        let client = client.ok_or(Internal::Invariant("NTLM has a credential"))?;
+        let mut token = Vec::new();
+        let negotiated = client.negotiate(&mut token);
+        self.first_token(&token, State::Challenge(Box::new(negotiated)), out)
+    }
+
+    fn first_token(self, token: &[u8], state: State, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        let Self { initiator, framing, fallback, spnego, clock } = self;
+        let spnego = match (spnego, framing) {
+            (Some(negotiation), _) => {
+                negotiation.carry(token, out);
+                Some(negotiation)
+            }
+            (None, Framing::Bare) => {
+                out.extend_from_slice(token);
+                None
+            }
+            (None, Framing::Spnego) => {
+                // Without a ticket Kerberos is not offered: a server that prefers it could not be served.
+                let all = initiator.config.mechanisms.as_slice();
+                let offered = if fallback.is_none() { all } else { &[Mechanism::Ntlm] };
+                Some(Negotiation::offer(offered, token, out)?)
+            }
+        };
+        Ok(Initiate::Continue(Handshake { initiator, framing, fallback, spnego, clock, state }))
+    }
+}
+
+/// A ticket is needed, and a KDC must be asked for it.
+#[derive(Debug)]
+pub struct NeedKdc {
+    draft: Draft,
+    inner: krb5::client::NeedKdc,
+}
+
+impl NeedKdc {
+    /// The realm whose KDC is meant.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        self.inner.realm()
+    }
+
+    /// What to send it.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        self.inner.request()
+    }
+
+    /// Goes on with its answer, or with why there is none.
+    ///
+    /// # Errors
+    /// What the KDC refuses, or [`Unavailable::Kdc`]; if NTLM may be spoken instead, it is.
+    pub fn answer(
+        self,
+        reply: Result<&[u8], String>,
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Initiate, Reject> {
+        let Self { draft, inner } = self;
+        match reply {
+            Ok(reply) => {
+                let step = inner.answer(reply, env);
+                draft.acquire(step, env, out)
+            }
+            Err(why) => draft.without_kerberos(Unavailable::Kdc(why).into(), out),
+        }
+    }
+}
+
+/// A handshake that waits for the server. It belongs to the connection on which its first token went out.
+#[derive(Debug)]
+pub struct Handshake {
+    initiator: Initiator,
+    framing: Framing,
+    fallback: Option<String>,
+    spnego: Option<Negotiation>,
+    clock: Clock,
+    state: State,
+}
+
+/// What the server sends next.
+#[derive(Debug)]
+enum State {
+    /// The AP-REP to our AP-REQ, which was made with this ticket.
+    ApRep(Box<krb5::initiator::Pending>, krb5::client::ServiceTicket),
+    /// The CHALLENGE to our NEGOTIATE.
+    Challenge(Box<ntlm::initiator::Negotiated>),
+    /// Its last word: the mechanism is done on our side.
+    Last(Session),
+}
+
+/// A mechanism that is done on our side.
+#[derive(Debug)]
+enum Session {
+    Krb5(Box<krb5::initiator::Context>),
+    Ntlm(Box<ntlm::initiator::Context>),
+}
+
+impl Handshake {
+    /// Takes the server's token, of a 401 or of the final answer. What is for the server is appended to `out`.
+    ///
+    /// # Errors
+    /// A [`Reject`] with the reason: [`Peer::Rejected`] if it is the server's, [`Peer::NotMutual`] if it should have proved
+    /// itself and did not.
+    pub fn step(mut self, token: &[u8], env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        match self.spnego.take() {
+            Some(negotiation) => self.step_spnego(negotiation, token, env, out),
+            None => self.step_bare(token, env, out),
+        }
+    }
+
+    fn step_spnego(
+        self,
+        mut negotiation: Negotiation,
+        token: &[u8],
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Initiate, Reject> {
+        let mut server_time = None;
+        let answer = negotiation.answer(token, |error_token| {
+            let (said, time) = in_words(error_token);
+            server_time = time;
+            said
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reject) => return self.refused(reject, server_time, env, out),
+        };
+        if let Some(mechanism) = answer.switched {
+            let Self { initiator, framing, fallback, clock, .. } = self;
+            let draft = Draft { initiator, framing, fallback, spnego: Some(negotiation), clock };
+            return match mechanism {
+                Mechanism::Kerberos => draft.kerberos(env, out),
+                _ => Draft { fallback: Some(SERVERS_CHOICE.to_owned()), ..draft }.ntlm(out),
+            };
+        }
+        let session = match self.state {
+            State::ApRep(pending, _) => match answer.token {
+                Some(token) => Session::Krb5(Box::new(pending.finish(token)?)),
+                None if self.initiator.config.mutual && answer.state == NegState::AcceptCompleted => {
+                    return Err(Peer::NotMutual.into());
+                }
+                None if self.initiator.config.mutual => {
+                    return Err(
+                        Malformed::OutOfSequence { wanted: "AP-REP", found: "NegTokenResp without a token" }.into()
+                    );
+                }
+                None => Session::Krb5(Box::new(pending.finish_one_way())),
+            },
+            State::Challenge(negotiated) => {
+                let challenge = answer.token.filter(|_| answer.state != NegState::AcceptCompleted);
+                let challenge = challenge.ok_or(Malformed::OutOfSequence {
+                    wanted: "NTLM CHALLENGE in a NegTokenResp that goes on",
+                    found: "NegTokenResp without one",
+                })?;
+                let mut token = Vec::new();
+                let context = negotiated.respond(challenge, &self.initiator.config.bindings, env, &mut token)?;
+                let mut session = Session::Ntlm(Box::new(context));
+                // As Windows does where NTLM has a MIC of its own, and ours always has.
+                negotiation.carry_last(&mut session, &token, true, out)?;
+                let state = State::Last(session);
+                return Ok(Initiate::Continue(Self { spnego: Some(negotiation), state, ..self }));
+            }
+            State::Last(session) => session,
+        };
+        let mut done = Self { state: State::Last(session), spnego: None, ..self };
+        let State::Last(session) = &mut done.state else {
+            return Err(Internal::Invariant("the state was just made").into());
+        };
+        match negotiation.conclude(session, &answer, out)? {
+            Conclusion::Done => Ok(Initiate::Established(done.established())),
+            Conclusion::SentMic => Ok(Initiate::Continue(Self { spnego: Some(negotiation), ..done })),
+        }
+    }
+
+    fn step_bare(self, token: &[u8], env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
+        match self.state {
+            State::ApRep(..) if is_krb_error(token) => {
+                let (said, server_time) = in_words(token);
+                self.refused(Peer::Rejected { said }.into(), server_time, env, out)
+            }
+            State::ApRep(pending, _) => {
+                let state = State::Last(Session::Krb5(Box::new(pending.finish(token)?)));
+                Ok(Initiate::Established(Self { state, ..self }.established()))
+            }
+            State::Challenge(negotiated) => {
+                let context = negotiated.respond(token, &self.initiator.config.bindings, env, out)?;
+                Ok(Initiate::Continue(Self { state: State::Last(Session::Ntlm(Box::new(context))), ..self }))
+            }
+            State::Last(_) => Err(Malformed::OutOfSequence {
+                wanted: "success without a token: NTLM is done",
+                found: "another token",
+            }
+            .into()),
+        }
+    }
+
+    /// The server said no. If it said no because of the clocks, and told us its own, Kerberos is tried once more with that.
+    fn refused(
+        self,
+        reject: Reject,
+        server_time: Option<UnixTime>,
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Initiate, Reject> {
+        let Self { initiator, framing, fallback, clock, state, .. } = self;
+        match (state, server_time.and_then(|time| clock.corrected(env.now, time))) {
+            (State::ApRep(_, ticket), Some(clock)) => {
+                Draft { initiator, framing, fallback, spnego: None, clock }.ap_req(ticket, env, out)
+            }
+            _ => Err(reject),
+        }
+    }
+
+    /// The server answered success and sent no token.
+    ///
+    /// # Errors
+    /// [`Peer::NotMutual`] if it had to prove itself, [`Peer::MechListMicMissing`] if it had to prove the choice of mechanism,
+    /// [`Malformed::OutOfSequence`] if the handshake is not so far that it could have succeeded.
+    pub fn step_in_silence(self) -> Result<Established, Reject> {
+        let mutual_wanted = self.initiator.config.mutual;
+        match (&self.state, &self.spnego) {
+            (State::ApRep(..), _) if mutual_wanted => return Err(Peer::NotMutual.into()),
+            (State::Challenge(_), _) => {
+                return Err(Malformed::OutOfSequence {
+                    wanted: "NTLM CHALLENGE",
+                    found: "success before the password was proved",
+                }
+                .into());
+            }
+            (_, Some(negotiation)) => negotiation.conclude_in_silence()?,
+            (_, None) => {}
+        }
+        Ok(self.established())
+    }
+
+    fn established(self) -> Established {
+        let (mechanism, mutual) = match &self.state {
+            State::ApRep(..) => (Mechanism::Kerberos, false),
+            State::Last(Session::Krb5(_)) => (Mechanism::Kerberos, self.initiator.config.mutual),
+            State::Challenge(_) | State::Last(Session::Ntlm(_)) => (Mechanism::Ntlm, false),
+        };
+        Established { mechanism, mutual, fallback: self.fallback }
+    }
+}
+
+impl mic::Session for Session {
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, Reject> {
+        match self {
+            Self::Krb5(context) => context.sign(message),
+            Self::Ntlm(context) => Ok(context.sign(message).to_vec()),
+        }
+    }
+
+    fn verify(&mut self, message: &[u8], mic: &[u8]) -> bool {
+        match self {
+            Self::Krb5(context) => context.verify(message, mic),
+            Self::Ntlm(context) => context.verify(message, mic),
+        }
+    }
+}
+
+/// Our clock, and by how much a server's differs from it.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// The server's clock minus ours, in microseconds, once a server told us.
+    ahead: Option<i64>,
+}
+
+impl Clock {
+    const fn ours() -> Self {
+        Self { ahead: None }
+    }
+
+    const fn correct(self, now: UnixTime) -> UnixTime {
+        match self.ahead {
+            Some(ahead) => UnixTime::from_micros(now.micros().saturating_add_signed(ahead)),
+            None => now,
+        }
+    }
+
+    /// The clock corrected by what the server says, once, and by no more than a ticket lives: nothing protects a KRB-ERROR,
+    /// and who may set our clock at will could have authenticators made for later.
+    fn corrected(self, now: UnixTime, server: UnixTime) -> Option<Self> {
+        let ahead = i64::try_from(i128::from(server.micros()) - i128::from(now.micros())).ok()?;
+        let plausible = self.ahead.is_none() && ahead.unsigned_abs() <= MAX_CORRECTION.as_micros() as u64;
+        plausible.then_some(Self { ahead: Some(ahead) })
+    }
+}
+
+fn is_krb_error(token: &[u8]) -> bool {
+    KrbToken::parse(token, 0).is_ok_and(|token| token.id == TokenId::Error)
+}
+
+/// What the server's error token says, and the server's clock if the clocks are what it complains about.
+fn in_words(error_token: &[u8]) -> (String, Option<UnixTime>) {
+    let message = KrbToken::parse(error_token, 0).map_or(error_token, |token| token.message);
+    let Ok(error) = KrbError::parse(message) else { return (String::new(), None) };
+    let mut said = match code::name(error.error_code) {
+        Some((name, words)) => format!("{name}: {words}"),
+        None => format!("Kerberos error {}", error.error_code),
+    };
+    if let Some(text) = error.e_text.filter(|text| !text.0.is_empty()) {
+        said.push_str(&format!(" ({})", String::from_utf8_lossy(text.0)));
+    }
+    let skewed = error.error_code == code::KRB_AP_ERR_SKEW;
+    let time = UnixTime::from_secs(error.stime.0).plus(Duration::from_micros(error.susec.into()));
+    (said, skewed.then_some(time))
+}
+
+const MAX_CORRECTION: Duration = Duration::from_secs(12 * 3600);
+
+const SERVERS_CHOICE: &str = "the server chose NTLM from our list";

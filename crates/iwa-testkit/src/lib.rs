@@ -1,5 +1,8 @@
 //! In-memory ends, ticket minting and vector reading for the tests of iwa.
+pub mod accounts;
 pub mod corpus;
 mod left_out;
+pub mod pair;
+pub mod recording;
 
 pub use left_out::left_out;

@@ -1,0 +1,219 @@
+//! Recorded handshakes: text files with the ends' secrets, clock and randomness, and every leg in hexadecimal, so that a
+//! handshake with a real peer can be replayed byte by byte.
+//!
+//! ```text
+//! what: curl 7.88 with a ticket of MIT's KDC, mutual authentication
+//! scheme: Negotiate
+//! now: 1768478400000000
+//! entropy: 6f1c...
+//! mechanisms: Kerberos, NTLM
+//! keytab: 0502...
+//! account: alice 259745cb123a52aa2e693aaacca2db52
+//!
+//! > 6082...
+//! < a181...
+//! = EXAMPLE\alice by Kerberos
+//! ```
+//!
+//! Header lines, an empty line, then the legs: `>` to the server, `<` its answer (left out when there is none), `=` the end.
+//! `now` is in microseconds since 1970 and stands still; `entropy` is what the server drew, in order. A line that begins
+//! with `#` is a comment; a leg may go on over several lines that begin with two spaces. Realms and hosts are test ones.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use iwa_auth::env::EntropyError;
+use iwa_auth::{Entropy, UnixTime};
+
+use crate::corpus::hex;
+
+/// A recorded handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// Header lines, in order; names may repeat.
+    pub headers: Vec<(String, String)>,
+    /// What went over the wire.
+    pub legs: Vec<Leg>,
+    /// How it ended, in the words of [`crate::pair::Answer::in_words`].
+    pub end: String,
+}
+
+/// A token of the client and the server's answer to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leg {
+    /// To the server.
+    pub token: Vec<u8>,
+    /// From the server; empty if it answered without a token.
+    pub answer: Vec<u8>,
+}
+
+impl Recording {
+    /// The recordings of a directory, by file name.
+    ///
+    /// # Panics
+    /// If one of them does not follow the format: they are part of the repository.
+    #[must_use]
+    pub fn all(directory: &Path) -> Vec<(PathBuf, Self)> {
+        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+        paths.sort();
+        let read = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let recording = Self::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            (path, recording)
+        };
+        paths.into_iter().map(read).collect()
+    }
+
+    /// Reads the text of a recording.
+    ///
+    /// # Errors
+    /// The line that does not follow the format, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut recording = Self::default();
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')).peekable();
+        for (number, line) in lines.by_ref() {
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(": ").ok_or(format!("line {}: not `name: value`", number + 1))?;
+            recording.headers.push((name.to_owned(), value.to_owned()));
+        }
+        while let Some((number, line)) = lines.next() {
+            let at = |what: &str| format!("line {}: {what}", number + 1);
+            let (mark, first) = line.split_once(' ').ok_or_else(|| at("not `> token`, `< token` or `= end`"))?;
+            let mut rest = first.to_owned();
+            while let Some((_, more)) = lines.next_if(|(_, line)| line.starts_with("  ")) {
+                rest.push_str(more.trim());
+            }
+            match mark {
+                ">" => {
+                    let token = hex(&rest).ok_or_else(|| at("not hexadecimal"))?;
+                    recording.legs.push(Leg { token, answer: Vec::new() });
+                }
+                "<" => {
+                    let leg = recording.legs.last_mut().ok_or_else(|| at("an answer before the first token"))?;
+                    leg.answer = hex(&rest).ok_or_else(|| at("not hexadecimal"))?;
+                }
+                "=" => recording.end = rest,
+                _ => return Err(at("not `> token`, `< token` or `= end`")),
+            }
+        }
+        if recording.legs.is_empty() || recording.end.is_empty() {
+            return Err("there is no leg, or no end".to_owned());
+        }
+        Ok(recording)
+    }
+
+    /// The first header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All headers of this name.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The clock of the server.
+    #[must_use]
+    pub fn now(&self) -> Option<UnixTime> {
+        self.header("now")?.parse().ok().map(UnixTime::from_micros)
+    }
+
+    /// The randomness the server drew.
+    #[must_use]
+    pub fn entropy(&self) -> Option<Replayed> {
+        hex(self.header("entropy")?).map(Replayed)
+    }
+}
+
+impl core::fmt::Display for Recording {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (name, value) in &self.headers {
+            writeln!(f, "{name}: {value}")?;
+        }
+        writeln!(f)?;
+        for leg in &self.legs {
+            write_leg(f, '>', &leg.token)?;
+            if !leg.answer.is_empty() {
+                write_leg(f, '<', &leg.answer)?;
+            }
+        }
+        writeln!(f, "= {}", self.end)
+    }
+}
+
+fn write_leg(f: &mut core::fmt::Formatter<'_>, mark: char, token: &[u8]) -> core::fmt::Result {
+    const LINE: usize = 48;
+    let mut lines = token.chunks(LINE);
+    writeln!(f, "{mark} {}", to_hex(lines.next().unwrap_or_default()))?;
+    lines.try_for_each(|line| writeln!(f, "  {}", to_hex(line)))
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Randomness that was drawn once and is drawn again; empty when it has all been drawn.
+#[derive(Clone, Debug)]
+pub struct Replayed(pub Vec<u8>);
+
+impl Entropy for Replayed {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        if self.0.len() < out.len() {
+            return Err(EntropyError);
+        }
+        let rest = self.0.split_off(out.len());
+        out.copy_from_slice(&core::mem::replace(&mut self.0, rest));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let recording = Recording {
+            headers: vec![("what".to_owned(), "a test".to_owned()), ("now".to_owned(), "5".to_owned())],
+            legs: vec![
+                Leg { token: vec![0x60; 100], answer: vec![0xa1; 48] },
+                Leg { token: vec![1], answer: Vec::new() },
+            ],
+            end: "refused: krb5.replay".to_owned(),
+        };
+        assert_eq!(Recording::parse(&recording.to_string()), Ok(recording.clone()));
+        assert_eq!(recording.now(), Some(UnixTime::from_micros(5)));
+    }
+
+    #[test]
+    fn what_does_not_follow_the_format_is_named_with_its_line() {
+        for (text, error) in [
+            ("what: x\nnow 5\n\n> 00\n= end", "line 2: not `name: value`"),
+            ("what: x\n\n> 0g\n= end", "line 3: not hexadecimal"),
+            ("what: x\n\n< 00\n= end", "line 3: an answer before the first token"),
+            ("what: x\n\n? 00\n= end", "line 3: not `> token`, `< token` or `= end`"),
+            ("what: x\n\n> 00\n", "there is no leg, or no end"),
+        ] {
+            assert_eq!(Recording::parse(text), Err(error.to_owned()));
+        }
+    }
+
+    #[test]
+    fn replayed_randomness_ends_where_it_ended() {
+        let mut replayed = Replayed(vec![1, 2, 3]);
+        let mut two = [0; 2];
+        assert_eq!((replayed.fill(&mut two), two), (Ok(()), [1, 2]));
+        assert_eq!(replayed.fill(&mut two), Err(EntropyError));
+    }
+}
