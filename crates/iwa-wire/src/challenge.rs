@@ -5,13 +5,16 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::header::{AuthScheme, Authorization, HeaderError, is_tchar, trim};
+use crate::explain::{self, Explain, Node};
+use crate::header::{self, AuthScheme, Authorization, HeaderError, is_tchar, trim};
 
 /// One challenge: a scheme, and a token or parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Challenge<'a> {
     /// The scheme.
     pub scheme: AuthScheme<'a>,
+    /// The scheme as it is written.
+    pub written: &'a str,
     /// The token68 as it is written, not decoded.
     pub token: Option<&'a str>,
     /// The `auth-param`s: names as they are written, values without their quotes.
@@ -62,6 +65,34 @@ impl<'a> Challenge<'a> {
     }
 }
 
+impl Explain for Challenge<'_> {
+    /// Explains a field value. The ranges of a token's own parts count in the decoded token.
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let mut node = Node::branch("WWW-Authenticate", offset..offset + bytes.len(), "RFC 9110 11.6.1");
+        let mut challenges = Vec::new();
+        node.error = read(bytes, &mut challenges).err().map(|error| error.at("WWW-Authenticate", offset));
+        // Where a borrowed piece of the value stands in it.
+        let place = |part: &str| {
+            let start = (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize).min(bytes.len());
+            offset + start..offset + (start + part.len()).min(bytes.len())
+        };
+        for challenge in &challenges {
+            let written = challenge.written;
+            let mut child = Node::leaf("challenge", challenge.scheme.name(), place(written));
+            if let Some(token) = challenge.token {
+                child.range.end = place(token).end;
+                child.children.push(header::explain_token(token.as_bytes(), place(token)));
+            }
+            for (name, value) in &challenge.params {
+                let text = explain::printable(value);
+                child.children.push(Node::leaf(explain::printable(name), text, place(name)));
+            }
+            node.children.push(child);
+        }
+        node
+    }
+}
+
 /// The value of a `WWW-Authenticate` field for Basic. RFC 7617 2 and 2.1.
 #[must_use]
 pub fn basic(realm: &str) -> String {
@@ -103,7 +134,8 @@ fn read<'a>(value: &'a [u8], challenges: &mut Vec<Challenge<'a>>) -> Result<(), 
         if challenges.len() >= Challenge::MAX {
             return Err(HeaderError::TooMany);
         }
-        let mut challenge = Challenge { scheme: AuthScheme::from_name(name), token: None, params: Vec::new() };
+        let scheme = AuthScheme::from_name(name);
+        let mut challenge = Challenge { scheme, written: name, token: None, params: Vec::new() };
         rest = after;
         if after.starts_with(' ') && !beyond.is_empty() && !beyond.starts_with(',') {
             if let Some((token, after)) = token68(beyond) {
@@ -269,6 +301,18 @@ mod tests {
         assert_eq!(decode("Negotiate"), Ok(vec![]));
         assert_eq!(decode("Negotiate YI-_"), Err(HeaderError::Base64));
         assert_eq!(decode("Negotiate YII"), Err(HeaderError::Base64));
+    }
+
+    #[test]
+    fn a_field_is_explained_with_its_tokens_in_place() {
+        let value = b"  ntlm TlRMTVNTUAACAAAA, Basic realm=\"x\"";
+        let node = Challenge::explain(value, 100);
+        assert_eq!(node.error, None);
+        assert_eq!((node.children[0].value.as_str(), node.children[0].range.clone()), ("NTLM", 102..123));
+        assert_eq!(node.find("token").map(|node| node.range.clone()), Some(107..123));
+        assert_eq!(node.find("realm").map(|node| node.value.as_str()), Some("x"));
+        assert!(Challenge::explain(b"Basic realm=\"x", 0).error.is_some());
+        assert!(Challenge::explain(b"\xff", 0).error.is_some());
     }
 
     #[test]

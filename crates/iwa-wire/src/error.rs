@@ -61,6 +61,11 @@ pub enum ErrorKind {
         /// Its name in the specification.
         what: &'static str,
     },
+    /// A rule that none of the others names.
+    Rule {
+        /// The rule, as a sentence for a person.
+        rule: &'static str,
+    },
     /// More than this implementation is willing to read; checked before anything is allocated.
     Limit {
         /// What there is too much of.
@@ -91,6 +96,7 @@ impl fmt::Display for ErrorKind {
             Self::Value { what } => write!(f, "{what} is outside its range"),
             Self::Missing { what } => write!(f, "{what} is missing"),
             Self::Duplicate { what } => write!(f, "{what} stands more than once"),
+            Self::Rule { rule } => f.write_str(rule),
             Self::Limit { what, limit } => write!(f, "{what}: more than the limit of {limit}"),
         }
     }

@@ -2,9 +2,13 @@
 
 use core::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine as _, alphabet};
 use zeroize::Zeroizing;
+
+use crate::error::{ErrorKind, ParseError};
+use crate::explain::{self, Explain, Node};
 
 /// The scheme of an `Authorization` or `WWW-Authenticate` header, in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,6 +233,13 @@ impl HeaderError {
     }
 }
 
+impl HeaderError {
+    /// The same as an error of parsing, for an explanation.
+    pub(crate) const fn at(self, format: &'static str, offset: usize) -> ParseError {
+        ParseError { format, offset, kind: ErrorKind::Rule { rule: self.rule() } }
+    }
+}
+
 impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.rule())
@@ -236,6 +247,78 @@ impl fmt::Display for HeaderError {
 }
 
 impl core::error::Error for HeaderError {}
+
+impl Explain for Authorization<'_> {
+    /// Explains a field value. The ranges of the token's own parts count in the decoded token.
+    fn explain(bytes: &[u8], offset: usize) -> Node {
+        let mut node = Node::branch("Authorization", offset..offset + bytes.len(), "RFC 9110 11.6.2");
+        let result = Authorization::parse([bytes], usize::MAX);
+        node.error = result.err().map(|error| error.at("Authorization", offset));
+        let start = bytes.len() - bytes.trim_ascii_start().len();
+        let value = bytes.trim_ascii();
+        let end = value.iter().position(|byte| !is_tchar(*byte)).unwrap_or(value.len());
+        let Some((name, rest)) = value.split_at_checked(end) else { return node };
+        if name.is_empty() {
+            return node;
+        }
+        let scheme = AuthScheme::from_name(core::str::from_utf8(name).unwrap_or_default());
+        node.children.push(Node::leaf("scheme", scheme.name(), offset + start..offset + start + end));
+        let credentials = rest.trim_ascii_start();
+        let range = offset + start + value.len() - credentials.len()..offset + start + value.len();
+        if let (AuthScheme::Basic, Ok(Some(header))) = (scheme, &result) {
+            match header.basic() {
+                Ok(basic) => {
+                    node.children.push(Node::leaf("user-id", explain::printable(&basic.user), range.clone()));
+                    node.children.push(Node::leaf("password", explain::printable(&basic.password), range).secret());
+                }
+                Err(error) => node.error = Some(error.at("Authorization", range.start)),
+            }
+        } else if matches!(scheme, AuthScheme::Other(_) | AuthScheme::Basic) {
+            // They may hold a password, even where they cannot be read.
+            let value = format!("{} bytes", credentials.len());
+            node.children.push(Node::leaf("credentials", value, range).noted("not shown"));
+        } else if !credentials.is_empty() {
+            node.children.push(explain_token(credentials, range));
+        }
+        node
+    }
+}
+
+/// A token in base64 and what is in it. What can be decoded of a broken one is shown; the error stands above.
+pub(crate) fn explain_token(text: &[u8], range: core::ops::Range<usize>) -> Node {
+    let token = decode_patiently(text);
+    let mut node = Node::branch("token", range, "RFC 4648 4");
+    node.value = format!("base64, {} bytes", token.len());
+    node.note = Some("the ranges below count in the decoded bytes".to_owned());
+    let (_, inside) = crate::sniff::sniff(&token);
+    node.children.push(inside);
+    node
+}
+
+/// Decodes base64 as far as it goes: line breaks are passed over, both alphabets are taken, what is cut off is left out.
+/// For showing to a person; [`Authorization::decode`] is what decides.
+#[must_use]
+pub fn decode_patiently(text: &[u8]) -> Vec<u8> {
+    let standard = |byte: &u8| match *byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    };
+    let is_symbol = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let mut symbols: Vec<u8> =
+        text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).take_while(is_symbol).collect();
+    if symbols.len() % 4 == 1 {
+        symbols.pop();
+    }
+    PATIENT.decode(&symbols).unwrap_or_default()
+}
+
+const PATIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Sorts out why something is not one token68, so that the reader of a log need not guess.
 fn check_token68(credentials: &[u8]) -> Result<(), HeaderError> {
@@ -413,6 +496,37 @@ mod tests {
         let header = one("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==").unwrap();
         assert_eq!(format!("{header:?}"), "Authorization(Basic, 28 bytes)");
         assert!(!format!("{:?}", header.basic().unwrap()).contains("sesame"));
+    }
+
+    #[test]
+    fn a_field_is_explained_with_its_token() {
+        let value = encode(AuthScheme::Negotiate, b"NTLMSSP\0\x01\0\0\0\x07\x82\x08\xa2");
+        let node = Authorization::explain(value.as_bytes(), 15);
+        assert_eq!(node.find("scheme").map(|node| node.range.clone()), Some(15..24));
+        assert_eq!(node.find("token").map(|node| node.range.clone()), Some(25..15 + value.len()));
+        assert!(node.find("NegotiateFlags").is_some());
+        let basic = Authorization::explain(b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", 0);
+        assert!(basic.find("password").is_some_and(|node| node.secret));
+        assert_eq!(basic.find("user-id").map(|node| node.value.as_str()), Some("Aladdin"));
+    }
+
+    #[test]
+    fn a_broken_field_is_explained_as_far_as_it_goes() {
+        for (value, parts) in [
+            ("", 1),
+            ("Negotiate", 1),
+            ("Negotiate !", 2),
+            ("Negotiate TlRMTVNTUA", 2),
+            ("Negotiate YII,x", 2),
+            ("Basic YQ", 2),
+        ] {
+            let node = Authorization::explain(value.as_bytes(), 0);
+            assert!(node.error.is_some() && node.children.len() == parts, "{value}: {node:?}");
+        }
+        assert_eq!(decode_patiently(b"TlRM\r\n TVNT UA"), b"NTLMSSP");
+        assert_eq!(decode_patiently(b"__-_"), [255, 255, 191]);
+        assert_eq!(decode_patiently(b"YII=junk"), [0x60, 0x82]);
+        assert_eq!(decode_patiently(b"Y"), b"");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Which format some bytes are in, judged by how they begin, and that format explained.
 
 use crate::ccache::Ccache;
+use crate::challenge::Challenge;
 use crate::der::{Der, Tag};
 use crate::error::{ErrorKind, ParseError};
 use crate::explain::{Explain as _, Node, hex};
 use crate::gss::{InitialToken, MechType};
+use crate::header::{Authorization, decode_patiently};
 use crate::keytab::Keytab;
 use crate::krb5::ap::{ApRep, ApReq, Authenticator, EncApRepPart};
 use crate::krb5::authdata::AuthorizationData;
@@ -27,6 +29,47 @@ pub fn sniff(bytes: &[u8]) -> (&'static str, Node) {
     match kind_of(bytes) {
         Some(kind) => (kind, explain_as(kind, bytes, 0).unwrap_or_default()),
         None => ("unknown", unknown(bytes, 0)),
+    }
+}
+
+/// A header line (`Authorization: Negotiate YII...`), with or without its name, and what is in it. The kind is that of the
+/// token if there is exactly one, else the field's. `None` if it is no such line.
+#[must_use]
+pub fn sniff_header(line: &[u8]) -> Option<(&'static str, Node)> {
+    let (name, value) = match line.iter().position(|byte| *byte == b':') {
+        Some(at) => {
+            line.split_at_checked(at).map(|(name, value)| (name.trim_ascii(), value.get(1..).unwrap_or_default()))?
+        }
+        None => (&b""[..], line),
+    };
+    let offset = line.len() - value.len();
+    let is = |known: &[&str]| known.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    let bare = name.is_empty()
+        && [&b"Negotiate "[..], b"NTLM ", b"Basic "]
+            .iter()
+            .any(|scheme| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let (kind, node) = if is(&["WWW-Authenticate", "Proxy-Authenticate"]) {
+        ("www-authenticate", Challenge::explain(value, offset))
+    } else if bare || is(&["Authorization", "Proxy-Authorization"]) {
+        ("authorization", Authorization::explain(value, offset))
+    } else {
+        return None;
+    };
+    let mut tokens = Vec::new();
+    header_tokens(&node, value, offset, &mut tokens);
+    match tokens.as_slice() {
+        [one] => Some((kind_of(one).unwrap_or(kind), node)),
+        _ => Some((kind, node)),
+    }
+}
+
+/// The decoded tokens of an explained header field.
+fn header_tokens(node: &Node, value: &[u8], offset: usize, tokens: &mut Vec<Vec<u8>>) {
+    if node.name == "token" {
+        let (from, to) = (node.range.start.saturating_sub(offset), node.range.end.saturating_sub(offset));
+        tokens.push(decode_patiently(value.get(from..to).unwrap_or_default()));
+    } else {
+        node.children.iter().for_each(|child| header_tokens(child, value, offset, tokens));
     }
 }
 
@@ -261,6 +304,25 @@ mod tests {
             (b"GET / HTTP/1.1", None),
         ] {
             assert_eq!(kind_of(bytes), kind, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn header_lines_are_told_by_their_name_or_scheme() {
+        for (line, kind) in [
+            ("Authorization: Negotiate TlRMTVNTUAABAAAA", Some("ntlm-1")),
+            ("authorization:NTLM TlRMTVNTUAADAAAA", Some("ntlm-3")),
+            ("NTLM TlRMTVNTUAADAAAA", Some("ntlm-3")),
+            ("WWW-Authenticate: NTLM TlRMTVNTUAACAAAA", Some("ntlm-2")),
+            ("www-authenticate: Negotiate, NTLM", Some("www-authenticate")),
+            ("Proxy-Authorization: Basic YTpi", Some("authorization")),
+            ("Authorization: Negotiate AAAA", Some("authorization")),
+            ("Authorization: Bearer x", Some("authorization")),
+            ("Content-Type: text/html", None),
+            ("Negotiation", None),
+            ("", None),
+        ] {
+            assert_eq!(sniff_header(line.as_bytes()).map(|(kind, _)| kind), kind, "{line}");
         }
     }
 
