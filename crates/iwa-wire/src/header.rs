@@ -513,7 +513,7 @@ mod tests {
     #[test]
     fn a_broken_field_is_explained_as_far_as_it_goes() {
         for (value, parts) in [
-            ("", 1),
+            ("", 0),
             ("Negotiate", 1),
             ("Negotiate !", 2),
             ("Negotiate TlRMTVNTUA", 2),
