@@ -16,6 +16,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Decode a token, a header line, a keytab or a credential cache.
     Explain(crate::explain::Args),
+    /// Groups of local accounts.
+    Group(crate::group::Args),
     /// Serve a site that signs Windows users in.
     Serve(crate::serve::Args),
+    /// Local accounts.
+    User(crate::user::Args),
 }

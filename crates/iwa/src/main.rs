@@ -5,7 +5,9 @@ mod cli;
 mod config;
 mod explain;
 mod gateway;
+mod group;
 mod serve;
+mod user;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,8 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Explain(args) => explain::run(&args),
+        cli::Command::Group(args) => group::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::User(args) => user::run(&args),
     }
 }
