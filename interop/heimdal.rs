@@ -24,7 +24,7 @@ fn heimdal_gets_tickets_and_signs_in() {
     assert!(output.status.success(), "kinit: {}", shown(&output));
     let output = run(heimdal("kgetcred").arg(format!("HTTP/localhost@{REALM}")), "", 30);
     assert!(output.status.success(), "kgetcred: {}", shown(&output));
-    let output = run(heimdal("klist.heimdal").arg("-v"), "", 30);
+    let output = run(heimdal("heimtools").args(["klist", "-v"]), "", 30);
     assert!(text(&output.stdout).contains("HTTP/localhost"), "klist: {}", shown(&output));
 
     let mut command = lab.peer("python3");

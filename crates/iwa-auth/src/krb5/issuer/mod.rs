@@ -16,7 +16,8 @@
 //! said at once; that an account is disabled or expired is said only after a right password.
 //!
 //! Not issued here: postdated, anonymous, user-to-user and S4U tickets, and tickets across realms; a request for one is
-//! refused and never answered with something weaker. The PAC is the only authorization data that the KDC makes.
+//! refused and never answered with something weaker. FAST (RFC 6113) is passed over as an unknown kind of
+//! pre-authentication, which clients that offer it expect of an older KDC. The PAC is the only authorization data that the KDC makes.
 
 mod as_exchange;
 mod db;
@@ -168,6 +169,12 @@ impl Kdc {
             Ok(reply) => Answer { reply, outcome },
             Err(failure) => Answer { reply: self.error(Some(&req), &failure, env), outcome: failure.told(outcome) },
         }
+    }
+
+    /// What a client gets whose message is longer than the transport takes.
+    #[must_use]
+    pub fn too_long(&self, env: &Env<'_>) -> Vec<u8> {
+        self.error(None, &Failure::new(code::KRB_ERR_FIELD_TOOLONG, ""), env)
     }
 
     fn error(&self, req: Option<&KdcReq<'_>>, failure: &Failure, env: &Env<'_>) -> Vec<u8> {

@@ -596,10 +596,19 @@ fn options_that_are_not_granted_are_refused_and_not_ignored() {
         assert_eq!(world.login(&Wish { options, ..Wish::default() }).err(), Some(code), "AS 0x{options:x}");
         assert_eq!(world.get(&tgt, &Wish { options, ..http() }).err(), Some(code), "TGS 0x{options:x}");
     }
-    for padata in [pa_type::FOR_USER, pa_type::FOR_X509_USER, pa_type::FX_FAST] {
+    for padata in [pa_type::FOR_USER, pa_type::FOR_X509_USER] {
         let twist = Twist { padata: Some(padata), ..Twist::default() };
         assert_eq!(world.ticket_for(&tgt, &http(), &twist).err(), Some(code::KDC_ERR_PADATA_TYPE_NOSUPP));
     }
+}
+
+#[test]
+fn fast_is_passed_over_and_the_plain_request_beside_it_answered() {
+    // RFC 6113 5.4: MIT's client sends it with every TGS-REQ, and goes on without if the answer has none.
+    let mut world = World::new();
+    let tgt = world.login(&Wish::default()).unwrap();
+    let twist = Twist { padata: Some(pa_type::FX_FAST), subkey: true, ..Twist::default() };
+    world.ticket_for(&tgt, &http(), &twist).unwrap();
 }
 
 #[test]

@@ -33,9 +33,9 @@ impl Kdc {
             .ok_or(Failure::new(code::KDC_ERR_PADATA_TYPE_NOSUPP, "there is no PA-TGS-REQ"))?;
         let ap_req = ApReq::parse(ap_req).map_err(|_| Failure::malformed("PA-TGS-REQ is malformed"))?;
         // Ignored, they would give a ticket for the service itself where one for somebody else was asked for.
-        for kind in [pa_type::FOR_USER, pa_type::FOR_X509_USER, pa_type::FX_FAST] {
+        for kind in [pa_type::FOR_USER, pa_type::FOR_X509_USER] {
             if padata(req, kind).is_some() {
-                return Err(Failure::new(code::KDC_ERR_PADATA_TYPE_NOSUPP, "S4U2Self or FAST"));
+                return Err(Failure::new(code::KDC_ERR_PADATA_TYPE_NOSUPP, "S4U2Self"));
             }
         }
         let own = db.server(&format!("krbtgt/{}", self.realm))?;
