@@ -12,7 +12,7 @@ use crate::identity::{Identity, Mechanism};
 use crate::ports::{LogonError, LogonInfo, NetworkLogon, ReplayKey, ReplayVerdict};
 use crate::reject::{Internal, Malformed, Policy, Reason, Reject};
 use crate::spnego::acceptor::{Conclusion, Negotiation, is_ntlm, reject};
-use crate::{krb5, krb5_seam, ntlm};
+use crate::{krb5, ntlm};
 
 /// The HTTP authentication scheme under which a token arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +96,7 @@ enum State {
     /// The AUTHENTICATE to our CHALLENGE.
     Authenticate(Option<Negotiation>, Box<ntlm::acceptor::Challenged>),
     /// Its mechListMIC: the AP-REP and ours went out.
-    Mic(Negotiation, Box<krb5_seam::acceptor::Context>),
+    Mic(Negotiation, Box<krb5::acceptor::Context>),
 }
 
 /// What a step leads to.
@@ -276,7 +276,7 @@ type ClientMic = Option<Box<[u8]>>;
 pub struct NeedReplayCheck {
     terms: Terms,
     spnego: Option<(Negotiation, ClientMic)>,
-    pending: Box<krb5_seam::acceptor::Pending>,
+    pending: Box<krb5::acceptor::Pending>,
 }
 
 impl NeedReplayCheck {
@@ -374,8 +374,8 @@ pub struct Established {
     pub note: Option<&'static str>,
 }
 
-fn from_kerberos(context: krb5_seam::acceptor::Context) -> Established {
-    let krb5_seam::acceptor::Context { identity, expires, delegated, .. } = context;
+fn from_kerberos(context: krb5::acceptor::Context) -> Established {
+    let krb5::acceptor::Context { identity, expires, delegated, .. } = context;
     Established { identity, expires: Some(expires), delegated, note: None }
 }
 

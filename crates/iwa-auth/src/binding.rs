@@ -1,6 +1,7 @@
 //! Channel bindings: the tie between a token and the TLS connection that carries it. RFC 5929 4, RFC 4121 4.1.1.2, MS-NLMP 3.3.2.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq as _;
@@ -14,13 +15,14 @@ use crate::reject::Peer;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ChannelBindings {
     digests: Vec<[u8; 16]>,
+    peer: Option<IpAddr>,
 }
 
 impl ChannelBindings {
     /// No channel to bind to: plain HTTP.
     #[must_use]
     pub const fn none() -> Self {
-        Self { digests: Vec::new() }
+        Self { digests: Vec::new(), peer: None }
     }
 
     /// `tls-server-end-point` of a server whose certificate hashes to `certificate_hash` (RFC 5929 4.1).
@@ -28,7 +30,7 @@ impl ChannelBindings {
     pub fn tls_server_end_point(certificate_hash: &[u8]) -> Self {
         let mut data = b"tls-server-end-point:".to_vec();
         data.extend_from_slice(certificate_hash);
-        Self { digests: vec![digest(&data)] }
+        Self { digests: vec![digest(&data)], peer: None }
     }
 
     /// These and those: a match with either is a match.
@@ -36,6 +38,19 @@ impl ChannelBindings {
     pub fn or(mut self, other: &Self) -> Self {
         self.digests.extend_from_slice(&other.digests);
         self
+    }
+
+    /// The other end's address, for tickets that are bound to addresses. It must be that of the client itself, not of a proxy.
+    #[must_use]
+    pub const fn with_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The other end's address, if it is known.
+    #[must_use]
+    pub const fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// Whether there is a channel at all.

@@ -262,6 +262,8 @@ pub enum Policy {
     },
     /// A user-to-user ticket (RFC 4120 3.7), which needs a session key this server does not have.
     UserToUser,
+    /// An anonymous Kerberos client (RFC 8062): it proved that it is nobody.
+    KerberosAnonymous,
     /// A realm that the configuration does not name.
     Realm {
         /// The client's realm.
@@ -433,6 +435,7 @@ impl Reason {
                 Policy::NtlmLocalCall => "policy.ntlm-local-call",
                 Policy::NtlmFlags { .. } => "policy.ntlm-flags",
                 Policy::UserToUser => "policy.user-to-user",
+                Policy::KerberosAnonymous => "policy.kerberos-anonymous",
                 Policy::Realm { .. } => "policy.realm",
                 Policy::SchemeOff { .. } => "policy.scheme-off",
                 Policy::NotOnThisConnection { .. } => "policy.not-on-this-connection",
@@ -647,6 +650,7 @@ impl fmt::Display for Policy {
             ),
             Self::NtlmFlags { what } => write!(f, "the NTLM client lacks {what}"),
             Self::UserToUser => f.write_str("the ticket is user-to-user, which a service with a keytab does not take"),
+            Self::KerberosAnonymous => f.write_str("the Kerberos client is anonymous: its KDC vouches for nobody"),
             Self::Realm { found } => write!(f, "the client is of realm {}, which the configuration does not name", printable(found)),
             Self::SchemeOff { scheme } => write!(f, "the client uses the scheme {scheme}, which is not offered here"),
             Self::NotOnThisConnection { why } => {

@@ -15,6 +15,7 @@
 use core::fmt;
 use core::fmt::Write as _;
 
+use iwa_wire::keytab::Keytab;
 use iwa_wire::krb5::{KerberosString, PrincipalName, Ticket};
 
 use super::etype::{ChecksumKey, Etype, Key, SpecificKey};
@@ -143,6 +144,22 @@ impl Keys {
             }
         }
         keys.newest_first(of_service);
+        keys
+    }
+
+    /// Prepares the keys of these keytabs.
+    pub fn of_keytabs<'a>(keytabs: impl IntoIterator<Item = Keytab<'a>>) -> Self {
+        let entries: Vec<_> = keytabs.into_iter().flat_map(|keytab| keytab.entries()).collect();
+        let named: Vec<_> =
+            entries.iter().filter_map(|entry| Some((entry.principal.to_principal().ok()?, entry))).collect();
+        let mut keys = Self::new(named.iter().map(|(principal, entry)| KeyEntry {
+            name: principal.name(),
+            realm: principal.realm(),
+            kvno: entry.kvno,
+            etype: entry.etype,
+            key: entry.key,
+        }));
+        keys.skipped += entries.len() - named.len();
         keys
     }
 
