@@ -184,7 +184,7 @@ impl Challenged {
         let response = ntlmv2_response(&message)?;
         let challenge = Challenge::parse(self.transcript.get(self.challenge_at..).unwrap_or_default())?;
         let pairs = response.av_pairs;
-        if !challenge.target_info.iter().all(|ours| pairs.find(ours.id) == Some(ours.value)) {
+        if !repeats(&pairs, &challenge.target_info) {
             return Err(Peer::TargetInfo.into());
         }
         check_time(response.time_stamp, env.now, server.config.max_skew)?;
@@ -196,15 +196,13 @@ impl Challenged {
             (false, _) if server.config.require_mic => return Err(Policy::NtlmMicRequired.into()),
             (false, _) => None,
         };
-        let encrypted_random_session_key =
-            match (message.flags.has(Flags::KEY_EXCH), message.encrypted_random_session_key) {
-                (false, _) | (true, []) => None,
-                (true, key) => Some(*<&[u8; 16]>::try_from(key).map_err(|_| ParseError {
-                    format: "AUTHENTICATE_MESSAGE",
-                    offset: 52,
-                    kind: ErrorKind::Value { what: "EncryptedRandomSessionKey" },
-                })?),
-            };
+        let encrypted_random_session_key = if crypto::exchanges_key(message.flags) {
+            let kind = ErrorKind::Value { what: "EncryptedRandomSessionKey" };
+            let wrong = ParseError { format: "AUTHENTICATE_MESSAGE", offset: SESSION_KEY_AT, kind };
+            <[u8; 16]>::try_from(message.encrypted_random_session_key).map_err(|_| wrong)?
+        } else {
+            [0; 16]
+        };
         let logon = NetworkLogon {
             domain: message.domain.decode().into_owned(),
             user: message.user.decode().into_owned(),
@@ -244,6 +242,15 @@ fn ntlmv2_response<'a>(message: &Authenticate<'a>) -> Result<Ntlmv2Response<'a>,
         NtResponse::V1(_) => Err(Policy::NtlmV1.into()),
         NtResponse::Absent => Err(Policy::NtlmLm.into()),
     }
+}
+
+/// Whether a response repeats what we said of ourselves. Some clients (Samba's) leave out DNS names; nobody may leave out the
+/// time, because a client that was shown none may send no MIC.
+fn repeats(theirs: &AvPairs<'_>, ours: &AvPairs<'_>) -> bool {
+    ours.iter().all(|pair| match theirs.find(pair.id) {
+        Some(value) => value == pair.value,
+        None => matches!(pair.id, AvId::DNS_COMPUTER_NAME | AvId::DNS_DOMAIN_NAME | AvId::DNS_TREE_NAME),
+    })
 }
 
 fn check_time(time_stamp: u64, now: UnixTime, allowed: Duration) -> Result<(), Peer> {
@@ -311,7 +318,8 @@ impl<'a> TargetName<'a> {
 pub(crate) struct Pending {
     logon: NetworkLogon,
     flags: Flags,
-    encrypted_random_session_key: Option<[u8; 16]>,
+    /// Zeros if the client sent none.
+    encrypted_random_session_key: [u8; 16],
     mic: Option<Mic>,
     binding: BindingChecked,
 }
@@ -344,9 +352,8 @@ impl Pending {
             Err(LogonError::Unavailable(why)) => return Err(Unavailable::Accounts(why).into()),
         };
         let logon_verified = LogonVerified(());
-        let key = self.encrypted_random_session_key;
         let exported_session_key =
-            crypto::exported_session_key(self.flags, &session_base_key, key.as_ref().map_or(&[], |key| key.as_slice()))
+            crypto::exported_session_key(self.flags, &session_base_key, &self.encrypted_random_session_key)
                 .ok_or(Internal::Invariant("a random session key has 16 bytes"))?;
         let mic_present = self.mic.is_some();
         let mic_verified = match self.mic {
@@ -407,7 +414,7 @@ fn template(config: &ServerConfig, unicode: bool) -> Result<Vec<u8>, ParseError>
         (AvId::DNS_TREE_NAME, config.dns_tree.as_ref()),
     ];
     for (id, name) in pairs {
-        let Some(name) = name else { continue };
+        let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
         if !AvPairs::push(&mut target_info, id, &utf16le(name)) {
             let kind = ErrorKind::Limit { what: "name", limit: usize::from(u16::MAX) };
             return Err(ParseError { format: "AV_PAIR", offset: target_info.len(), kind });
@@ -438,6 +445,9 @@ fn put<const N: usize>(message: &mut [u8], at: usize, bytes: [u8; N]) {
 const FLAGS_AT: usize = 20;
 const SERVER_CHALLENGE_AT: usize = 24;
 const VERSION_AT: usize = 48;
+
+/// Where an AUTHENTICATE says where its session key is. MS-NLMP 2.2.1.3.
+const SESSION_KEY_AT: usize = 52;
 
 /// The largest NEGOTIATE that is kept for its MIC: real ones have 16 to about 100 bytes.
 const MAX_NEGOTIATE: usize = 1024;

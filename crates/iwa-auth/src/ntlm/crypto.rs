@@ -142,7 +142,14 @@ pub fn upcase(unit: u16) -> u16 {
     upper.and_then(|upper| u16::try_from(u32::from(upper)).ok()).unwrap_or(unit)
 }
 
-/// `ExportedSessionKey`: the client's random key if it sent one ([`Flags::KEY_EXCH`]), else `KeyExchangeKey`, which is
+/// Whether the client chooses the session key and sends it encrypted. Without signing or sealing it sends something in the
+/// field all the same, which means nothing. MS-NLMP 3.1.5.1.2, 3.2.5.1.2.
+#[must_use]
+pub const fn exchanges_key(flags: Flags) -> bool {
+    flags.has(Flags::KEY_EXCH) && (flags.has(Flags::SIGN) || flags.has(Flags::SEAL))
+}
+
+/// `ExportedSessionKey`: the client's random key if it [sent one](exchanges_key), else `KeyExchangeKey`, which is
 /// `SessionBaseKey`. `None` if the client's key is not 16 bytes long. MS-NLMP 3.2.5.1.2.
 #[must_use]
 pub fn exported_session_key(
@@ -150,7 +157,7 @@ pub fn exported_session_key(
     session_base_key: &SessionBaseKey,
     encrypted_random_session_key: &[u8],
 ) -> Option<Secret<[u8; 16]>> {
-    if !flags.has(Flags::KEY_EXCH) || encrypted_random_session_key.is_empty() {
+    if !exchanges_key(flags) {
         return Some(session_base_key.clone());
     }
     let mut key = Zeroizing::new(<[u8; 16]>::try_from(encrypted_random_session_key).ok()?);
@@ -241,6 +248,7 @@ mod tests {
     const SERVER_CHALLENGE: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
     const CLIENT_CHALLENGE: [u8; 8] = [0xaa; 8];
     const RANDOM_SESSION_KEY: [u8; 16] = [0x55; 16];
+    const EXCHANGE: Flags = Flags(Flags::KEY_EXCH.0 | Flags::SEAL.0);
 
     /// MS-NLMP 4.2.4.1.3: `temp`, with time 0, domain `Domain` and server `Server`.
     fn temp() -> Vec<u8> {
@@ -300,7 +308,7 @@ mod tests {
     fn ms_nlmp_4_2_4_2_3_encrypted_session_key() {
         let base = Secret::new(bytes::<16>("8de40ccadbc14a82f15cb0ad0de95ca3"));
         let encrypted = bytes::<16>("c5dad2544fc9799094ce1ce90bc9d03e");
-        let exported = exported_session_key(Flags::KEY_EXCH, &base, &encrypted).unwrap();
+        let exported = exported_session_key(EXCHANGE, &base, &encrypted).unwrap();
         assert!(exported.ct_eq(&RANDOM_SESSION_KEY));
     }
 
@@ -420,9 +428,12 @@ mod tests {
     #[test]
     fn a_random_session_key_of_a_wrong_length_is_refused() {
         let base = Secret::new([1; 16]);
-        assert!(exported_session_key(Flags::KEY_EXCH, &base, &[0; 15]).is_none());
-        assert!(exported_session_key(Flags::KEY_EXCH, &base, &[0; 17]).is_none());
-        // Without the flag the field has no meaning.
-        assert!(exported_session_key(Flags(0), &base, &[0; 15]).unwrap().ct_eq(&[1; 16]));
+        for length in [0, 1, 15, 17] {
+            assert!(exported_session_key(EXCHANGE, &base, &vec![0; length]).is_none());
+        }
+        // Without signing or sealing the field has no meaning.
+        for flags in [Flags(0), Flags::SIGN, Flags::KEY_EXCH] {
+            assert!(exported_session_key(flags, &base, &[0; 15]).unwrap().ct_eq(&[1; 16]));
+        }
     }
 }

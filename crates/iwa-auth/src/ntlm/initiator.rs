@@ -99,7 +99,7 @@ impl Negotiated {
         let flags = (asked.flags & (ASKED | Flags::TARGET_INFO)) | Flags::NTLM;
         let unicode = flags.has(Flags::UNICODE);
         let flags = if unicode { flags & !Flags::OEM } else { flags | Flags::OEM };
-        let (exported_session_key, encrypted) = if flags.has(Flags::KEY_EXCH) {
+        let (exported_session_key, encrypted) = if crypto::exchanges_key(flags) {
             let exported = Secret::new(env.random::<16>()?);
             let mut encrypted = *exported.expose();
             crypto::rc4k(session_base_key.expose(), &mut encrypted);

@@ -73,6 +73,14 @@ fn clients_that_announce_no_mic_are_let_in_by_default() {
 }
 
 #[test]
+fn a_client_that_leaves_out_dns_names_as_samba_does_is_let_in() {
+    let server = server_with(|config| config.dns_tree = Some("example.test".into()));
+    let exchange = Exchange::begin(&server);
+    let token = Answer::honest(&exchange).without(AvId::DNS_TREE_NAME).token(&exchange);
+    assert!(exchange.finish(&token).is_ok());
+}
+
+#[test]
 fn curl_that_knows_no_unicode_is_let_in() {
     let server = server();
     let exchange = Exchange::with(&server, &negotiate(0x0008_8206)).unwrap();
@@ -91,12 +99,15 @@ fn a_client_without_key_exchange_or_with_it_gets_its_mic_verified() {
     let exchange = Exchange::begin(&server);
     let token = Answer::honest(&exchange).token(&exchange);
     assert!(exchange.finish(&token).unwrap().mic_present);
-    let exchange = Exchange::begin(&server);
-    let mut answer = Answer::honest(&exchange);
-    answer.flags = Flags(BROWSER) | Flags::KEY_EXCH;
-    answer.session_key = vec![0x77; 16];
-    let token = answer.token(&exchange);
-    assert!(exchange.finish(&token).unwrap().mic_present);
+    // pyspnego fills the field with one byte if nothing is to be signed; it means nothing.
+    for (flags, session_key) in [(Flags::SIGN, vec![0x77; 16]), (Flags::SEAL, vec![0x77; 16]), (Flags(0), vec![0])] {
+        let exchange = Exchange::begin(&server);
+        let mut answer = Answer::honest(&exchange);
+        answer.flags = Flags(BROWSER) | Flags::KEY_EXCH | flags;
+        answer.session_key = session_key;
+        let token = answer.token(&exchange);
+        assert!(exchange.finish(&token).unwrap().mic_present);
+    }
 }
 
 #[test]
