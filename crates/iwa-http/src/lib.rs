@@ -6,18 +6,24 @@
 //! | what a server remembers of one connection | [`connection`] |
 //! | `WWW-Authenticate` as the server writes it | [`challenge`] |
 //! | from a failure to HTTP status, IIS sub-status, sc-win32-status | [`status`] |
+//! | the client's side of one connection | [`client`] |
+//! | the hosts that may be given credentials | [`hosts`] |
 //! | clock and randomness | [`system`] |
 #![forbid(unsafe_code)]
 
 pub mod authenticator;
 pub mod challenge;
+#[cfg(any())]
+pub mod client;
 pub mod connection;
 mod credentials;
+pub mod hosts;
 pub mod status;
 pub mod system;
 
 pub use authenticator::{Admitted, Authenticator, Outcome, Policy, Ports, Refused};
 pub use challenge::{FinalToken, Provider};
 pub use connection::{Connection, HalfOpen};
+pub use hosts::HostList;
 pub use status::Status;
 pub use system::{Os, System};
