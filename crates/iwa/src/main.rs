@@ -7,6 +7,7 @@ mod explain;
 mod gateway;
 mod group;
 mod serve;
+mod transcript;
 mod user;
 
 use std::process::ExitCode;

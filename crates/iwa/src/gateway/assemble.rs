@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified, ReplayCache};
-use iwa_auth::{Acceptor, Mechanism, Secret};
+use iwa_auth::{Acceptor, Mechanism, Secret, ntlm};
 use iwa_domain::local::LocalAccounts;
 use iwa_http::{Authenticator, HalfOpen, Os, Ports, Provider};
 
@@ -135,7 +135,7 @@ fn keys(config: &Config) -> Result<Option<Keys>, Problem> {
 }
 
 fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Keys>) -> Result<Acceptor, Problem> {
-    let _ = (accounts, keys);
+    let _ = keys;
     let negotiate = config.authentication.policy.providers.iter().find(|provider| **provider != Provider::Ntlm);
     let mechanisms = match negotiate {
         Some(Provider::NegotiateKerberos) => vec![Mechanism::Kerberos],
@@ -144,9 +144,25 @@ fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Key
     Ok(Acceptor::new(AcceptorConfig {
         mechanisms,
         krb5: None,
-        ntlm: None,
+        ntlm: accounts.as_ref().map(|accounts| ntlm(&config.ntlm, accounts)).transpose()?,
         binding: config.authentication.token_checking,
     }))
+}
+
+/// NTLM, under the names of the accounts' machine unless the configuration has others.
+fn ntlm(section: &crate::config::Ntlm, accounts: &LocalAccounts) -> Result<ntlm::acceptor::Server, Problem> {
+    let snapshot = accounts.snapshot().map_err(|error| Problem(format!("the accounts cannot be read: {error}")))?;
+    let computer = section.computer_name.clone().unwrap_or_else(|| snapshot.machine().name.clone());
+    let config = ntlm::acceptor::ServerConfig {
+        nb_domain: section.domain_name.clone().unwrap_or_else(|| computer.clone()),
+        dns_computer: section.dns_computer_name.clone(),
+        dns_domain: section.dns_domain_name.clone(),
+        target_names: section.target_names.clone(),
+        challenge_lifetime: section.challenge_age,
+        max_skew: section.clock_skew,
+        ..ntlm::acceptor::ServerConfig::standalone(&computer)
+    };
+    ntlm::acceptor::Server::new(config).map_err(|error| Problem(format!("[ntlm]: {error}")))
 }
 
 /// A keytab has some hundred bytes a key.
