@@ -60,7 +60,7 @@ impl Acceptor {
     /// Begins a handshake on a connection with these channel bindings.
     #[must_use]
     pub fn accept(&self, scheme: Scheme, bindings: &ChannelBindings) -> Handshake {
-        let terms = Terms { acceptor: self.clone(), scheme, bindings: bindings.clone() };
+        let terms = Terms { acceptor: self.clone(), scheme, bindings: bindings.clone(), ntlm: true };
         Handshake { terms, state: State::Initial }
     }
 
@@ -84,6 +84,8 @@ struct Terms {
     acceptor: Acceptor,
     scheme: Scheme,
     bindings: ChannelBindings,
+    /// Whether NTLM may be spoken in this handshake, if it is on at all.
+    ntlm: bool,
 }
 
 /// What the client sends next. A negotiation is there if the client speaks SPNEGO.
@@ -113,6 +115,13 @@ pub enum Accept {
 }
 
 impl Handshake {
+    /// The same, in which NTLM is refused although the acceptor takes it elsewhere: IIS's provider `Negotiate:Kerberos`.
+    #[must_use]
+    pub fn without_ntlm(mut self) -> Self {
+        self.terms.ntlm = false;
+        self
+    }
+
     /// Takes the client's token. What is for the client is appended to `out`, also when the step fails.
     ///
     /// # Errors
@@ -171,7 +180,13 @@ impl Terms {
         let NegotiationToken::Init(init) = NegotiationToken::parse(token)? else {
             return Err(Malformed::OutOfSequence { wanted: "NegTokenInit", found: "NegTokenResp" }.into());
         };
-        let opening = Negotiation::open(&init, &self.acceptor.config().mechanisms)?;
+        let preference = &self.acceptor.config().mechanisms;
+        let opening = if self.ntlm {
+            Negotiation::open(&init, preference)?
+        } else {
+            let without: Vec<_> = preference.iter().copied().filter(|on| *on != Mechanism::Ntlm).collect();
+            Negotiation::open(&init, &without)?
+        };
         let mut negotiation = opening.negotiation;
         match (opening.token, negotiation.mechanism()) {
             (Some(token), Mechanism::Kerberos) => {
@@ -263,7 +278,7 @@ impl Terms {
 
     fn ntlm_server(&self) -> Result<&ntlm::acceptor::Server, Policy> {
         let config = self.acceptor.config();
-        let server = config.ntlm.as_ref().filter(|_| config.mechanisms.contains(&Mechanism::Ntlm));
+        let server = config.ntlm.as_ref().filter(|_| self.ntlm && config.mechanisms.contains(&Mechanism::Ntlm));
         server.ok_or(Policy::MechanismOff(Mechanism::Ntlm))
     }
 }

@@ -332,7 +332,9 @@ impl Authenticator {
                 Err(_) => return Err(Peer::ChallengeExpired.into()),
             }
         }
-        Ok(self.acceptor.load().accept(scheme, &connection.bindings()))
+        let handshake = self.acceptor.load().accept(scheme, &connection.bindings());
+        let takes_ntlm = |provider: &Provider| provider.scheme() == scheme && provider.takes(Mechanism::Ntlm);
+        Ok(if self.policy.providers.iter().any(takes_ntlm) { handshake } else { handshake.without_ntlm() })
     }
 
     fn park(&self, scheme: Scheme, handshake: Handshake, one_client: Result<(), Forbidden>) -> Result<Halfway, Reason> {

@@ -13,7 +13,7 @@
 
 pub mod authenticator;
 pub mod challenge;
-#[cfg(any())]
+
 pub mod client;
 pub mod connection;
 mod credentials;

@@ -9,7 +9,7 @@ use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified, ReplayCache};
 use iwa_auth::{Acceptor, Mechanism, Secret, ntlm};
 use iwa_domain::local::LocalAccounts;
-use iwa_http::{Authenticator, HalfOpen, Os, Ports, Provider};
+use iwa_http::{Authenticator, HalfOpen, Os, Ports};
 
 use super::site::{Content, Files, Route, Site};
 use crate::config::Config;
@@ -136,13 +136,8 @@ fn keys(config: &Config) -> Result<Option<Keys>, Problem> {
 
 fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Keys>) -> Result<Acceptor, Problem> {
     let _ = keys;
-    let negotiate = config.authentication.policy.providers.iter().find(|provider| **provider != Provider::Ntlm);
-    let mechanisms = match negotiate {
-        Some(Provider::NegotiateKerberos) => vec![Mechanism::Kerberos],
-        _ => vec![Mechanism::Kerberos, Mechanism::Ntlm],
-    };
     Ok(Acceptor::new(AcceptorConfig {
-        mechanisms,
+        mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
         krb5: None,
         ntlm: accounts.as_ref().map(|accounts| ntlm(&config.ntlm, accounts)).transpose()?,
         binding: config.authentication.token_checking,
