@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use crate::der::{Der, Tag, Tlv};
 use crate::error::ParseError;
+use crate::krb5::KerberosTime;
 
 /// One explained value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -238,7 +239,15 @@ pub fn explain_tlv(name: &'static str, shape: &Shape, tlv: Tlv<'_>) -> Node {
             node.children.push(explain(tlv.body, tlv.body_offset()));
             node
         }
-        Shape::Text | Shape::Time => Node::leaf(name, text(tlv.body), range),
+        Shape::Text => Node::leaf(name, text(tlv.body), range),
+        Shape::Time => match KerberosTime::parse(tlv.body) {
+            Some(time) => Node::leaf(name, time.to_string(), range),
+            None => {
+                let kind = crate::error::ErrorKind::Value { what: "KerberosTime" };
+                let error = ParseError { format: name, offset: tlv.offset, kind };
+                Node::leaf(name, text(tlv.body), range).broken(error)
+            }
+        },
         Shape::Flags(naming) => match tlv.flags() {
             Ok(flags) => Node::leaf(name, format!("0x{flags:08x} {}", naming(flags)).trim_end(), range),
             Err(error) => Node::leaf(name, hex(tlv.body), range).broken(error),

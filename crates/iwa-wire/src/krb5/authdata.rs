@@ -6,7 +6,7 @@ use super::shape;
 use super::{Elements, SequenceOf};
 use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::{ErrorKind, ParseError};
-use crate::explain::{Field, Node, Shape, explain_der, hex};
+use crate::explain::{Explain as _, Field, Node, Shape, explain_der, hex};
 
 /// How deep AD-IF-RELEVANT may stand in AD-IF-RELEVANT.
 pub const DEPTH_LIMIT: usize = 8;
@@ -173,6 +173,7 @@ fn explain_value(ad_type: i32, bytes: &[u8], offset: usize, depth: usize) -> Opt
                 Err(error) => Node::leaf("AD-IF-RELEVANT", hex(bytes), range).broken(error),
             })
         }
+        ad_type::WIN2K_PAC => Some(crate::pac::Pac::explain(bytes, offset)),
         ad_type::ETYPE_NEGOTIATION => {
             Some(explain_der("EtypeList", "RFC 4537 3", &Shape::SequenceOf("etype", &shape::ETYPE), bytes, offset))
         }

@@ -60,18 +60,16 @@ fn explain_text(text: &[u8], name: &str) -> Result<Vec<Explained>, String> {
     if let Some(bytes) = hex(&symbols) {
         return Ok(vec![Explained::of(bytes)]);
     }
-    let bytes = decode_patiently(&symbols);
-    let length = bytes.len();
-    let mut explained = Explained::of(bytes);
-    // What is decoded has three bytes for each four symbols: if there are more symbols, they are not base64.
-    let padding = symbols.iter().rev().take_while(|byte| **byte == b'=').count();
-    if (symbols.len() - padding) * 3 / 4 > length {
+    let is_symbol = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let good = symbols.iter().take_while(|byte| is_symbol(byte)).count();
+    let rest = symbols.get(good..).unwrap_or_default();
+    let mut explained = Explained::of(decode_patiently(&symbols));
+    if rest.iter().any(|byte| *byte != b'=') || rest.len() > 2 {
         if explained.kind == "unknown" {
             let hint = if name == "the argument" { " nor the name of a file" } else { "" };
             return Err(format!("{name} is neither base64, nor hexadecimal, nor a header line{hint}"));
         }
-        let symbol = length.div_ceil(3) * 4;
-        explained.tree.note = Some(format!("what follows symbol {symbol} is not base64"));
+        explained.tree.note = Some(format!("what follows symbol {good} is not base64"));
     }
     Ok(vec![explained])
 }

@@ -1,7 +1,10 @@
 //! `iwa explain`: a token, a header line, a keytab or a credential cache in words.
 
+mod decrypt;
 mod input;
 mod json;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -9,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use iwa_wire::explain::Node;
+use zeroize::Zeroizing;
 
 /// The arguments of `iwa explain`.
 #[derive(clap::Args, Debug)]
@@ -44,7 +48,7 @@ impl Explained {
 
 /// Exit status 0 parsed, 1 malformed, 2 usage.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let found = match input::read(&args.input) {
+    let found = match read(args) {
         Ok(found) => found,
         Err(problem) => {
             eprintln!("iwa explain: {problem}");
@@ -73,4 +77,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+fn read(args: &Args) -> Result<Vec<Explained>, String> {
+    let mut found = input::read(&args.input)?;
+    if let Some(path) = &args.keytab {
+        let name = path.display();
+        let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|error| format!("{name}: {error}"))?;
+        let mut keys = decrypt::Keys::read(&bytes).map_err(|error| format!("{name}: {error}"))?;
+        found.iter_mut().for_each(|explained| keys.open(explained));
+    }
+    Ok(found)
 }
