@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::config::Config;
 use crate::gateway;
 use crate::gateway::assemble::Problem;
-use crate::gateway::exchange::{Audit, TraceOnly};
 
 /// Serve a site that signs Windows users in.
 ///
@@ -47,7 +45,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 async fn serve(config: &Config, file: &Path) -> Result<(), Problem> {
-    let audit: Arc<dyn Audit> = Arc::new(TraceOnly);
+    let audit = gateway::audit::start(&config.log).map_err(|error| Problem(format!("the logs: {error}")))?;
     // The signals are listened for before anybody is told that the server runs.
     let mut stop = Stop::new()?;
     let running = gateway::start(config, Some(file.to_owned()), audit).await?;

@@ -184,3 +184,177 @@ impl Role {
         sid.is_some_and(|sid| subject.groups.contains(&sid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The machine WEB of realm EXAMPLE.TEST, whose group Staff has RID 1001.
+    struct Web;
+
+    impl Names for Web {
+        fn is_own_domain(&self, domain: &str) -> bool {
+            same(domain, "WEB") || same(domain, "EXAMPLE.TEST") || domain == "."
+        }
+
+        fn group_sid(&self, name: &str) -> Option<Sid> {
+            same(name.strip_prefix("WEB\\").unwrap_or(name), "Staff").then(staff)
+        }
+    }
+
+    fn staff() -> Sid {
+        "S-1-5-21-1-2-3-1001".parse().unwrap()
+    }
+
+    fn account(domain: &str, realm: Option<&str>, name: &str) -> Account {
+        Account {
+            name: name.into(),
+            domain: domain.into(),
+            realm: realm.map(Into::into),
+            upn: (name == "alice").then(|| "alice.example@mail.example.test".into()),
+            sid: Some("S-1-5-21-1-2-3-1000".parse().unwrap()),
+            ..Account::default()
+        }
+    }
+
+    fn rule(access: Access, users: &[User]) -> Rule {
+        Rule { access, users: users.to_vec(), roles: Vec::new(), verbs: Vec::new() }
+    }
+
+    fn local(name: &str) -> User {
+        User::Local(name.into())
+    }
+
+    fn in_domain(domain: &str, name: &str) -> User {
+        User::InDomain { domain: domain.into(), name: name.into() }
+    }
+
+    fn get(rules: &[Rule], account: Option<&Account>, groups: &[Sid]) -> Decision {
+        decide(rules, account.map(|account| Subject { account, groups }), &Method::GET, &Web)
+    }
+
+    use Access::{Allow, Deny};
+    use Decision::{Allowed, Denied};
+
+    #[test]
+    fn deny_comes_before_allow_and_no_match_is_no() {
+        let alice = account("WEB", Some("EXAMPLE.TEST"), "alice");
+        let (all, unknown) = (rule(Allow, &[User::All]), rule(Deny, &[User::Anonymous]));
+        let cases: &[(&[Rule], Option<&Account>, Decision)] = &[
+            // IIS's factory rule.
+            (&[], Some(&alice), Allowed),
+            (&[], None, Allowed),
+            (&[all.clone()], Some(&alice), Allowed),
+            (&[all.clone()], None, Allowed),
+            // A child's Deny is looked at before its parent's Allow, wherever it stands.
+            (&[all.clone(), unknown.clone()], None, Denied { by: Some(1) }),
+            (&[unknown.clone(), all.clone()], None, Denied { by: Some(0) }),
+            (&[all.clone(), unknown.clone()], Some(&alice), Allowed),
+            // A parent's Deny cannot be undone by a child's Allow.
+            (&[rule(Deny, &[local("alice")]), rule(Allow, &[local("alice")])], Some(&alice), Denied { by: Some(0) }),
+            // The first Deny is the one that is named: the parent's.
+            (&[rule(Deny, &[User::All]), rule(Deny, &[local("alice")])], Some(&alice), Denied { by: Some(0) }),
+            // A parent's Allow cannot be narrowed by a child's.
+            (&[all.clone(), rule(Allow, &[local("bob")])], Some(&alice), Allowed),
+            // Only others are allowed.
+            (&[rule(Allow, &[local("bob")])], Some(&alice), Denied { by: None }),
+            (&[rule(Allow, &[local("alice")])], None, Denied { by: None }),
+            // Only a Deny for others: still nobody is allowed.
+            (&[rule(Deny, &[local("bob")])], Some(&alice), Denied { by: None }),
+            (&[rule(Deny, &[User::All])], None, Denied { by: Some(0) }),
+            (&[rule(Allow, &[User::Anonymous])], Some(&alice), Denied { by: None }),
+            (&[rule(Allow, &[User::Anonymous])], None, Allowed),
+        ];
+        for (n, (rules, who, decision)) in cases.iter().enumerate() {
+            assert_eq!(get(rules, *who, &[]), *decision, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_name_means_one_account() {
+        let own = account("WEB", Some("EXAMPLE.TEST"), "alice");
+        let corp = account("CORP", Some("CORP.EXAMPLE.TEST"), "alice");
+        let unmapped = account("EVIL.TEST", Some("EVIL.TEST"), "alice");
+        let cases: &[(User, [bool; 3])] = &[
+            // Whether it matches the local account, the domain's, and one of a realm that nobody knows.
+            (User::All, [true, true, true]),
+            (User::Anonymous, [false, false, false]),
+            // A bare name is a local account and never somebody else's of the same name (CVE-2020-25717).
+            (local("alice"), [true, false, false]),
+            (local("ALICE"), [true, false, false]),
+            (local("alic"), [false, false, false]),
+            (in_domain("WEB", "Alice"), [true, false, false]),
+            (in_domain(".", "alice"), [true, false, false]),
+            (in_domain("EXAMPLE.TEST", "alice"), [true, false, false]),
+            (in_domain("corp", "alice"), [false, true, false]),
+            (in_domain("CORP.EXAMPLE.TEST", "alice"), [false, true, false]),
+            (in_domain("EVIL.TEST", "alice"), [false, false, true]),
+            (in_domain("CORP", "bob"), [false, false, false]),
+            (User::Upn("alice@example.test".into()), [true, false, false]),
+            (User::Upn("alice@corp.example.test".into()), [false, true, false]),
+            (User::Upn("alice@corp".into()), [false, false, false]),
+            (User::Upn("Alice.Example@mail.example.test".into()), [true, true, true]),
+            (User::Sid("S-1-5-21-1-2-3-1000".parse().unwrap()), [true, true, true]),
+            (User::Sid("S-1-5-21-1-2-3-1002".parse().unwrap()), [false, false, false]),
+        ];
+        for (user, wanted) in cases {
+            for (account, wanted) in [&own, &corp, &unmapped].into_iter().zip(wanted) {
+                let rules = [rule(Allow, std::slice::from_ref(user))];
+                assert_eq!(get(&rules, Some(account), &[]) == Allowed, *wanted, "{user:?} {}", account.domain);
+            }
+            let rules = [rule(Allow, std::slice::from_ref(user))];
+            let anonymous = matches!(user, User::All | User::Anonymous);
+            assert_eq!(get(&rules, None, &[]) == Allowed, anonymous, "{user:?}");
+        }
+    }
+
+    #[test]
+    fn without_local_accounts_a_bare_name_is_nobody() {
+        let alice = account("EXAMPLE.TEST", Some("EXAMPLE.TEST"), "alice");
+        let subject = Some(Subject { account: &alice, groups: &[] });
+        let rules = [rule(Allow, &[local("alice")])];
+        assert_eq!(decide(&rules, subject, &Method::GET, &NoNames), Denied { by: None });
+        let rules = [rule(Allow, &[in_domain("EXAMPLE.TEST", "alice")])];
+        assert_eq!(decide(&rules, subject, &Method::GET, &NoNames), Allowed);
+    }
+
+    #[test]
+    fn a_role_is_a_group_by_its_sid() {
+        let alice = account("WEB", None, "alice");
+        let role = |role| Rule { roles: vec![role], ..rule(Allow, &[]) };
+        let cases = [
+            (Role::Group("staff".into()), vec![staff()], true),
+            (Role::Group("WEB\\Staff".into()), vec![staff()], true),
+            (Role::Group("staff".into()), vec![], false),
+            (Role::Group("CORP\\Staff".into()), vec![staff()], false),
+            (Role::Group("Nobody".into()), vec![staff()], false),
+            (Role::Sid(staff()), vec![staff()], true),
+            (Role::Sid("S-1-5-21-9-9-9-1001".parse().unwrap()), vec![staff()], false),
+        ];
+        for (entry, groups, allowed) in cases {
+            let rules = [role(entry.clone())];
+            assert_eq!(get(&rules, Some(&alice), &groups) == Allowed, allowed, "{entry:?}");
+            assert_eq!(get(&rules, None, &groups), Denied { by: None });
+        }
+    }
+
+    #[test]
+    fn a_rule_with_verbs_is_for_these_alone() {
+        let alice = account("WEB", None, "alice");
+        let subject = Some(Subject { account: &alice, groups: &[] });
+        let rules = [
+            Rule { verbs: vec![Method::POST, Method::DELETE], ..rule(Deny, &[User::All]) },
+            Rule { verbs: vec![Method::GET, Method::POST], ..rule(Allow, &[User::All]) },
+        ];
+        for (verb, decision) in [
+            (Method::GET, Allowed),
+            (Method::POST, Denied { by: Some(0) }),
+            (Method::DELETE, Denied { by: Some(0) }),
+            // HEAD is a verb of its own, in IIS too.
+            (Method::HEAD, Denied { by: None }),
+            (Method::from_bytes(b"get").unwrap(), Denied { by: None }),
+        ] {
+            assert_eq!(decide(&rules, subject, &verb, &Web), decision, "{verb}");
+        }
+    }
+}
