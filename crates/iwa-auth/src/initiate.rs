@@ -362,6 +362,13 @@ impl Handshake {
                 let state = State::Last(session);
                 return Ok(Initiate::Continue(Self { spnego: Some(negotiation), state, ..self }));
             }
+            State::Last(_) if answer.token.is_some_and(|token| !token.is_empty()) => {
+                return Err(Malformed::OutOfSequence {
+                    wanted: "NegTokenResp without a token: the mechanism is done",
+                    found: "another token of the mechanism",
+                }
+                .into());
+            }
             State::Last(session) => session,
         };
         let mut done = Self { state: State::Last(session), spnego: None, ..self };

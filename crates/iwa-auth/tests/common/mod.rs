@@ -6,42 +6,47 @@ use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
 use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
 use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
-use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Mechanism};
+use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Mechanism, Scheme};
 use iwa_testkit::accounts::Accounts;
-use iwa_testkit::pair::{Client, Pair, Server};
-use iwa_wire::spnego::{NegTokenInit, NegTokenResp, NegotiationToken};
+use iwa_testkit::pair::{Client, Outcome, Pair, Server, Way};
+use iwa_wire::gss::MechType;
+use iwa_wire::spnego::{MechTypeList, NegTokenInit, NegTokenResp, NegotiationToken};
 
 /// The host of the tests.
 pub const HOST: &str = "web.example.test";
+
+/// How the server calls alice.
+pub const ALICE: &str = "EXAMPLE\\alice";
 
 pub fn ntlm_server() -> NtlmServer {
     NtlmServer::new(ServerConfig::standalone("WEB")).expect("the name is short")
 }
 
-/// An acceptor of NTLM alone.
-pub fn ntlm_acceptor() -> Acceptor {
+/// An acceptor on which these mechanisms are on.
+pub fn acceptor(mechanisms: &[Mechanism]) -> Acceptor {
+    acceptor_with(mechanisms, BindingPolicy::None)
+}
+
+pub fn acceptor_with(mechanisms: &[Mechanism], binding: BindingPolicy) -> Acceptor {
     Acceptor::new(AcceptorConfig {
-        mechanisms: vec![Mechanism::Ntlm],
-        krb5: None,
+        mechanisms: mechanisms.to_vec(),
+        krb5: Some(iwa_auth::krb5::acceptor::Service {}),
         ntlm: Some(ntlm_server()),
-        binding: BindingPolicy::None,
+        binding,
     })
 }
 
-pub fn ntlm_client(password: &str) -> NtlmClient {
+pub fn ntlm_config(password: &str) -> InitiatorConfig {
     let credential = Credential {
         user: "alice".to_owned(),
         domain: String::new(),
         workstation: String::new(),
         nt_hash: nt_hash(password),
     };
-    NtlmClient::new(credential, Some("HTTP/web.example.test"))
-}
-
-pub fn ntlm_initiator_config(password: &str) -> InitiatorConfig {
+    let ntlm = Some(NtlmClient::new(credential, Some("HTTP/web.example.test")));
     InitiatorConfig {
         host: HOST.to_owned(),
-        credentials: Credentials { krb5: None, ntlm: Some(ntlm_client(password)) },
+        credentials: Credentials { krb5: None, ntlm },
         mechanisms: vec![Mechanism::Ntlm],
         mutual: false,
         delegate: false,
@@ -50,8 +55,12 @@ pub fn ntlm_initiator_config(password: &str) -> InitiatorConfig {
     }
 }
 
+pub fn initiator(config: InitiatorConfig) -> Initiator {
+    Initiator::new(config)
+}
+
 pub fn ntlm_initiator(framing: Framing) -> Initiator {
-    Initiator::new(InitiatorConfig { framing, ..ntlm_initiator_config("Password") })
+    initiator(InitiatorConfig { framing, ..ntlm_config("Password") })
 }
 
 /// A server that knows alice.
@@ -64,7 +73,33 @@ pub fn server(acceptor: Acceptor) -> Server {
 
 /// alice and a server of NTLM alone.
 pub fn ntlm_pair() -> Pair {
-    Pair { client: Client::new(ntlm_initiator(Framing::Spnego)), server: server(ntlm_acceptor()) }
+    Pair { client: Client::new(ntlm_initiator(Framing::Spnego)), server: server(acceptor(&[Mechanism::Ntlm])) }
+}
+
+/// alice's raw NTLM messages, for tests that frame them by hand.
+pub struct NtlmHand(Client);
+
+impl NtlmHand {
+    pub fn new() -> Self {
+        let mut client = Client::new(ntlm_initiator(Framing::Bare));
+        client.scheme = Scheme::Ntlm;
+        Self(client)
+    }
+
+    pub fn negotiate(&mut self) -> Vec<u8> {
+        self.0.begin().token
+    }
+
+    pub fn respond(&mut self, challenge: &[u8]) -> Vec<u8> {
+        self.0.take(challenge).token
+    }
+}
+
+/// The legs of a handshake that both ends ended well.
+pub fn succeeded(outcome: Outcome) -> Vec<(Way, Vec<u8>)> {
+    let legs = outcome.legs.clone();
+    drop(outcome.unwrap());
+    legs
 }
 
 pub fn spnego_resp(token: &[u8]) -> NegTokenResp<'_> {
@@ -79,4 +114,17 @@ pub fn spnego_init(token: &[u8]) -> NegTokenInit<'_> {
         Ok(NegotiationToken::Init(init)) => init,
         other => panic!("no NegTokenInit: {other:?}"),
     }
+}
+
+pub fn wrap_init(mechs: &[MechType<'_>], token: Option<&[u8]>) -> Vec<u8> {
+    let (mut list, mut out) = (Vec::new(), Vec::new());
+    MechTypeList::write(mechs, &mut list);
+    NegTokenInit::new(MechTypeList::parse(&list).expect("it was just written"), token).write(&mut out);
+    out
+}
+
+pub fn wrap_resp(resp: NegTokenResp<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    resp.write(&mut out);
+    out
 }
