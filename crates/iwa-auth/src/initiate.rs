@@ -16,7 +16,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use iwa_wire::krb5::KrbError;
+use iwa_wire::krb5::{KrbError, Principal};
 use iwa_wire::krb5::error::code;
 use iwa_wire::krb5::token::{KrbToken, TokenId};
 use iwa_wire::spnego::NegState;
@@ -25,10 +25,11 @@ use crate::accept::Scheme;
 use crate::binding::ChannelBindings;
 use crate::env::{Env, UnixTime};
 use crate::identity::Mechanism;
-use crate::reject::{Internal, Malformed, Peer, Policy, Reject, Unavailable};
+use crate::krb5::client::{self, Delegation, ServiceTicket, Step};
+use crate::reject::{Internal, Malformed, Peer, Policy, Reject};
 use crate::spnego::initiator::{Conclusion, Negotiation};
 use crate::spnego::mic;
-use crate::{krb5_seam as krb5, ntlm};
+use crate::{krb5, ntlm};
 
 /// What an initiator is built from.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ pub struct InitiatorConfig {
     /// Whether the server must prove that it is the server. Kerberos can, NTLM cannot: with this and NTLM there is no proof,
     /// and [`Established::mutual`] says so.
     pub mutual: bool,
-    /// Whether to hand the server a ticket of our own, where the KDC allows it for this service.
-    pub delegate: bool,
+    /// Whether the server is handed a TGT of our own.
+    pub delegation: Delegation,
     /// Our end of the channel.
     pub bindings: ChannelBindings,
     /// In which form tokens go out under `Negotiate`.
@@ -54,7 +55,7 @@ pub struct InitiatorConfig {
 #[derive(Debug, Default)]
 pub struct Credentials {
     /// For Kerberos.
-    pub krb5: Option<krb5::client::Client>,
+    pub krb5: Option<client::Client>,
     /// For NTLM.
     pub ntlm: Option<ntlm::initiator::Client>,
 }
@@ -95,6 +96,8 @@ pub struct Established {
     pub mutual: bool,
     /// Why it is not Kerberos although that was wanted first.
     pub fallback: Option<String>,
+    /// The tickets that were got on the way, for [`client::Client::with_credentials`]: the next handshake needs no KDC.
+    pub tickets: Vec<client::Credential>,
 }
 
 impl Initiator {
@@ -125,7 +128,9 @@ impl Initiator {
     pub fn initiate(&self, scheme: Scheme, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
         let on = |mechanism| self.config.mechanisms.contains(&mechanism);
         let framing = if scheme == Scheme::Ntlm { Framing::Bare } else { self.config.framing };
-        let draft = Draft { initiator: self.clone(), framing, fallback: None, spnego: None, clock: Clock::ours() };
+        let clock = Clock { ahead: None };
+        let attempt = Attempt { config: Arc::clone(&self.config), framing, clock, fallback: None, tickets: Vec::new() };
+        let draft = Draft { attempt, spnego: None };
         match (scheme, self.config.mechanisms.first()) {
             (Scheme::Ntlm, _) if on(Mechanism::Ntlm) => draft.ntlm(out),
             (Scheme::Negotiate, Some(Mechanism::Kerberos)) => draft.kerberos(env, out),
@@ -139,66 +144,79 @@ impl Initiator {
     }
 }
 
+/// What a handshake keeps from its beginning to its end, whatever mechanism it turns to.
+#[derive(Debug)]
+struct Attempt {
+    config: Arc<InitiatorConfig>,
+    framing: Framing,
+    clock: Clock,
+    /// Why Kerberos was left aside.
+    fallback: Option<String>,
+    tickets: Vec<client::Credential>,
+}
+
 /// A handshake that is about to speak a mechanism's first token.
 #[derive(Debug)]
 struct Draft {
-    initiator: Initiator,
-    framing: Framing,
-    /// Why Kerberos was left aside.
-    fallback: Option<String>,
+    attempt: Attempt,
     /// The negotiation, if the server chose this mechanism in the course of one.
     spnego: Option<Negotiation>,
-    clock: Clock,
 }
 
 impl Draft {
     /// Begins Kerberos: a ticket first.
     fn kerberos(self, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
-        let config = &self.initiator.config;
+        let config = &self.attempt.config;
         let client = config.credentials.krb5.as_ref().ok_or(Internal::Invariant("Kerberos has a credential"))?;
-        let step = client.ticket(&config.host, env);
+        let service = Principal::service("HTTP", &config.host, "");
+        let step = client.ticket(&service, config.delegation, env);
         self.acquire(step, env, out)
     }
 
     fn acquire(
-        self,
-        step: Result<krb5::client::Step, Reject>,
+        mut self,
+        step: Result<Step, Reject>,
         env: &mut Env<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Initiate, Reject> {
         match step {
-            Ok(krb5::client::Step::NeedKdc(inner)) => Ok(Initiate::NeedKdc(NeedKdc { draft: self, inner })),
-            Ok(krb5::client::Step::Ticket(ticket)) => self.ap_req(ticket, env, out),
+            Ok(Step::NeedKdc(inner)) => Ok(Initiate::NeedKdc(NeedKdc { draft: self, inner: Box::new(inner) })),
+            Ok(Step::Ticket(mut ticket)) => {
+                self.attempt.tickets.append(&mut ticket.new);
+                self.ap_req(ticket, env, out)
+            }
             Err(reject) => self.without_kerberos(reject, out),
         }
     }
 
     /// Goes on with NTLM, as browsers do when there is no ticket; without NTLM, what Kerberos said is the end.
     fn without_kerberos(mut self, reject: Reject, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
-        if self.spnego.is_some() || !self.initiator.config.mechanisms.contains(&Mechanism::Ntlm) {
+        if self.spnego.is_some() || !self.attempt.config.mechanisms.contains(&Mechanism::Ntlm) {
             return Err(reject);
         }
-        self.fallback = Some(reject.to_string());
+        self.attempt.fallback = Some(reject.to_string());
         self.ntlm(out)
     }
 
     fn ap_req(
         self,
-        ticket: krb5::client::ServiceTicket,
+        ticket: ServiceTicket,
         env: &mut Env<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Initiate, Reject> {
-        let config = &self.initiator.config;
-        let options =
-            krb5::initiator::Options { mutual: config.mutual, delegate: config.delegate, bindings: &config.bindings };
-        let mut env = Env { now: self.clock.correct(env.now), entropy: &mut *env.entropy };
+        let config = &self.attempt.config;
+        let delegate = config.delegation != Delegation::No;
+        let options = krb5::initiator::Options { mutual: config.mutual, delegate, bindings: &config.bindings };
+        // The service's own word of its clock, if it gave one, tells more than the KDC's.
+        let now = self.attempt.clock.correct(env.now).unwrap_or_else(|| env.now.shifted(ticket.service.clock_offset));
+        let mut env = Env { now, entropy: &mut *env.entropy };
         let mut token = Vec::new();
         let pending = krb5::initiator::initiate(&ticket, options, &mut env, &mut token)?;
-        self.first_token(&token, State::ApRep(Box::new(pending), ticket), out)
+        self.first_token(&token, State::ApRep(Box::new(pending), Box::new(ticket)), out)
     }
 
     fn ntlm(self, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
-        let client = self.initiator.config.credentials.ntlm.as_ref();
+        let client = self.attempt.config.credentials.ntlm.as_ref();
         let client = client.ok_or(Internal::Invariant("NTLM has a credential"))?;
         let mut token = Vec::new();
         let negotiated = client.negotiate(&mut token);
@@ -206,8 +224,8 @@ impl Draft {
     }
 
     fn first_token(self, token: &[u8], state: State, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
-        let Self { initiator, framing, fallback, spnego, clock } = self;
-        let spnego = match (spnego, framing) {
+        let Self { attempt, spnego } = self;
+        let spnego = match (spnego, attempt.framing) {
             (Some(negotiation), _) => {
                 negotiation.carry(token, out);
                 Some(negotiation)
@@ -218,12 +236,12 @@ impl Draft {
             }
             (None, Framing::Spnego) => {
                 // Without a ticket Kerberos is not offered: a server that prefers it could not be served.
-                let all = initiator.config.mechanisms.as_slice();
-                let offered = if fallback.is_none() { all } else { &[Mechanism::Ntlm] };
+                let all = attempt.config.mechanisms.as_slice();
+                let offered = if attempt.fallback.is_none() { all } else { &[Mechanism::Ntlm] };
                 Some(Negotiation::offer(offered, token, out)?)
             }
         };
-        Ok(Initiate::Continue(Handshake { initiator, framing, fallback, spnego, clock, state }))
+        Ok(Initiate::Continue(Handshake { attempt, spnego, state }))
     }
 }
 
@@ -231,7 +249,7 @@ impl Draft {
 #[derive(Debug)]
 pub struct NeedKdc {
     draft: Draft,
-    inner: krb5::client::NeedKdc,
+    inner: Box<client::NeedKdc>,
 }
 
 impl NeedKdc {
@@ -250,7 +268,7 @@ impl NeedKdc {
     /// Goes on with its answer, or with why there is none.
     ///
     /// # Errors
-    /// What the KDC refuses, or [`Unavailable::Kdc`]; if NTLM may be spoken instead, it is.
+    /// What the KDC refuses, or [`Unavailable::Kdc`](crate::reject::Unavailable::Kdc); where NTLM may be spoken instead, it is.
     pub fn answer(
         self,
         reply: Result<&[u8], String>,
@@ -258,24 +276,19 @@ impl NeedKdc {
         out: &mut Vec<u8>,
     ) -> Result<Initiate, Reject> {
         let Self { draft, inner } = self;
-        match reply {
-            Ok(reply) => {
-                let step = inner.answer(reply, env);
-                draft.acquire(step, env, out)
-            }
-            Err(why) => draft.without_kerberos(Unavailable::Kdc(why).into(), out),
-        }
+        let step = match reply {
+            Ok(reply) => inner.answer(reply, env),
+            Err(why) => inner.unanswered(why),
+        };
+        draft.acquire(step, env, out)
     }
 }
 
 /// A handshake that waits for the server. It belongs to the connection on which its first token went out.
 #[derive(Debug)]
 pub struct Handshake {
-    initiator: Initiator,
-    framing: Framing,
-    fallback: Option<String>,
+    attempt: Attempt,
     spnego: Option<Negotiation>,
-    clock: Clock,
     state: State,
 }
 
@@ -283,7 +296,7 @@ pub struct Handshake {
 #[derive(Debug)]
 enum State {
     /// The AP-REP to our AP-REQ, which was made with this ticket.
-    ApRep(Box<krb5::initiator::Pending>, krb5::client::ServiceTicket),
+    ApRep(Box<krb5::initiator::Pending>, Box<ServiceTicket>),
     /// The CHALLENGE to our NEGOTIATE.
     Challenge(Box<ntlm::initiator::Negotiated>),
     /// Its last word: the mechanism is done on our side.
@@ -328,20 +341,20 @@ impl Handshake {
             Err(reject) => return self.refused(reject, server_time, env, out),
         };
         if let Some(mechanism) = answer.switched {
-            let Self { initiator, framing, fallback, clock, .. } = self;
-            let draft = Draft { initiator, framing, fallback, spnego: Some(negotiation), clock };
-            return match mechanism {
-                Mechanism::Kerberos => draft.kerberos(env, out),
-                _ => Draft { fallback: Some(SERVERS_CHOICE.to_owned()), ..draft }.ntlm(out),
-            };
+            let mut draft = Draft { attempt: self.attempt, spnego: Some(negotiation) };
+            if mechanism == Mechanism::Kerberos {
+                return draft.kerberos(env, out);
+            }
+            draft.attempt.fallback = Some(SERVERS_CHOICE.to_owned());
+            return draft.ntlm(out);
         }
         let session = match self.state {
             State::ApRep(pending, _) => match answer.token {
                 Some(token) => Session::Krb5(Box::new(pending.finish(token)?)),
-                None if self.initiator.config.mutual && answer.state == NegState::AcceptCompleted => {
+                None if self.attempt.config.mutual && answer.state == NegState::AcceptCompleted => {
                     return Err(Peer::NotMutual.into());
                 }
-                None if self.initiator.config.mutual => {
+                None if self.attempt.config.mutual => {
                     return Err(
                         Malformed::OutOfSequence { wanted: "AP-REP", found: "NegTokenResp without a token" }.into()
                     );
@@ -355,7 +368,7 @@ impl Handshake {
                     found: "NegTokenResp without one",
                 })?;
                 let mut token = Vec::new();
-                let context = negotiated.respond(challenge, &self.initiator.config.bindings, env, &mut token)?;
+                let context = negotiated.respond(challenge, &self.attempt.config.bindings, env, &mut token)?;
                 let mut session = Session::Ntlm(Box::new(context));
                 // As Windows does where NTLM has a MIC of its own, and ours always has.
                 negotiation.carry_last(&mut session, &token, true, out)?;
@@ -392,7 +405,7 @@ impl Handshake {
                 Ok(Initiate::Established(Self { state, ..self }.established()))
             }
             State::Challenge(negotiated) => {
-                let context = negotiated.respond(token, &self.initiator.config.bindings, env, out)?;
+                let context = negotiated.respond(token, &self.attempt.config.bindings, env, out)?;
                 Ok(Initiate::Continue(Self { state: State::Last(Session::Ntlm(Box::new(context))), ..self }))
             }
             State::Last(_) => Err(Malformed::OutOfSequence {
@@ -411,10 +424,11 @@ impl Handshake {
         env: &mut Env<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Initiate, Reject> {
-        let Self { initiator, framing, fallback, clock, state, .. } = self;
-        match (state, server_time.and_then(|time| clock.corrected(env.now, time))) {
+        let Self { mut attempt, state, .. } = self;
+        match (state, server_time.and_then(|time| attempt.clock.corrected(env.now, time))) {
             (State::ApRep(_, ticket), Some(clock)) => {
-                Draft { initiator, framing, fallback, spnego: None, clock }.ap_req(ticket, env, out)
+                attempt.clock = clock;
+                Draft { attempt, spnego: None }.ap_req(*ticket, env, out)
             }
             _ => Err(reject),
         }
@@ -426,7 +440,7 @@ impl Handshake {
     /// [`Peer::NotMutual`] if it had to prove itself, [`Peer::MechListMicMissing`] if it had to prove the choice of mechanism,
     /// [`Malformed::OutOfSequence`] if the handshake is not so far that it could have succeeded.
     pub fn step_in_silence(self) -> Result<Established, Reject> {
-        let mutual_wanted = self.initiator.config.mutual;
+        let mutual_wanted = self.attempt.config.mutual;
         match (&self.state, &self.spnego) {
             (State::ApRep(..), _) if mutual_wanted => return Err(Peer::NotMutual.into()),
             (State::Challenge(_), _) => {
@@ -445,24 +459,29 @@ impl Handshake {
     fn established(self) -> Established {
         let (mechanism, mutual) = match &self.state {
             State::ApRep(..) => (Mechanism::Kerberos, false),
-            State::Last(Session::Krb5(_)) => (Mechanism::Kerberos, self.initiator.config.mutual),
+            State::Last(Session::Krb5(context)) => (Mechanism::Kerberos, context.mutual()),
             State::Challenge(_) | State::Last(Session::Ntlm(_)) => (Mechanism::Ntlm, false),
         };
-        Established { mechanism, mutual, fallback: self.fallback }
+        let Attempt { fallback, tickets, .. } = self.attempt;
+        Established { mechanism, mutual, fallback, tickets }
     }
 }
 
 impl mic::Session for Session {
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, Reject> {
         match self {
-            Self::Krb5(context) => context.sign(message),
+            Self::Krb5(context) => {
+                let mut mic = Vec::new();
+                context.sign(message, &mut mic);
+                Ok(mic)
+            }
             Self::Ntlm(context) => Ok(context.sign(message).to_vec()),
         }
     }
 
     fn verify(&mut self, message: &[u8], mic: &[u8]) -> bool {
         match self {
-            Self::Krb5(context) => context.verify(message, mic),
+            Self::Krb5(context) => context.verify(message, mic).is_ok(),
             Self::Ntlm(context) => context.verify(message, mic),
         }
     }
@@ -476,15 +495,8 @@ struct Clock {
 }
 
 impl Clock {
-    const fn ours() -> Self {
-        Self { ahead: None }
-    }
-
-    const fn correct(self, now: UnixTime) -> UnixTime {
-        match self.ahead {
-            Some(ahead) => UnixTime::from_micros(now.micros().saturating_add_signed(ahead)),
-            None => now,
-        }
+    fn correct(self, now: UnixTime) -> Option<UnixTime> {
+        self.ahead.map(|ahead| UnixTime::from_micros(now.micros().saturating_add_signed(ahead)))
     }
 
     /// The clock corrected by what the server says, once, and by no more than a ticket lives: nothing protects a KRB-ERROR,

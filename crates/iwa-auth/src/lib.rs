@@ -27,7 +27,6 @@ pub mod env;
 pub mod identity;
 pub mod initiate;
 pub mod krb5;
-pub mod krb5_seam;
 pub mod nt_status;
 pub mod ntlm;
 pub mod ports;

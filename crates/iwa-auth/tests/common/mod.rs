@@ -3,6 +3,7 @@
 
 use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
+use iwa_auth::krb5::client::Delegation;
 use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
 use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
@@ -13,21 +14,21 @@ use iwa_wire::gss::MechType;
 use iwa_wire::spnego::{MechTypeList, NegTokenInit, NegTokenResp, NegotiationToken};
 
 /// The host of the tests.
-pub const HOST: &str = "web.example.test";
+pub(crate) const HOST: &str = "web.example.test";
 
 /// How the server calls alice.
-pub const ALICE: &str = "EXAMPLE\\alice";
+pub(crate) const ALICE: &str = "EXAMPLE\\alice";
 
-pub fn ntlm_server() -> NtlmServer {
+pub(crate) fn ntlm_server() -> NtlmServer {
     NtlmServer::new(ServerConfig::standalone("WEB")).expect("the name is short")
 }
 
 /// An acceptor on which these mechanisms are on.
-pub fn acceptor(mechanisms: &[Mechanism]) -> Acceptor {
+pub(crate) fn acceptor(mechanisms: &[Mechanism]) -> Acceptor {
     acceptor_with(mechanisms, BindingPolicy::None)
 }
 
-pub fn acceptor_with(mechanisms: &[Mechanism], binding: BindingPolicy) -> Acceptor {
+pub(crate) fn acceptor_with(mechanisms: &[Mechanism], binding: BindingPolicy) -> Acceptor {
     Acceptor::new(AcceptorConfig {
         mechanisms: mechanisms.to_vec(),
         krb5: Some(iwa_auth::krb5::acceptor::Service {}),
@@ -36,7 +37,7 @@ pub fn acceptor_with(mechanisms: &[Mechanism], binding: BindingPolicy) -> Accept
     })
 }
 
-pub fn ntlm_config(password: &str) -> InitiatorConfig {
+pub(crate) fn ntlm_config(password: &str) -> InitiatorConfig {
     let credential = Credential {
         user: "alice".to_owned(),
         domain: String::new(),
@@ -49,22 +50,22 @@ pub fn ntlm_config(password: &str) -> InitiatorConfig {
         credentials: Credentials { krb5: None, ntlm },
         mechanisms: vec![Mechanism::Ntlm],
         mutual: false,
-        delegate: false,
+        delegation: Delegation::No,
         bindings: ChannelBindings::none(),
         framing: Framing::Spnego,
     }
 }
 
-pub fn initiator(config: InitiatorConfig) -> Initiator {
+pub(crate) fn initiator(config: InitiatorConfig) -> Initiator {
     Initiator::new(config)
 }
 
-pub fn ntlm_initiator(framing: Framing) -> Initiator {
+pub(crate) fn ntlm_initiator(framing: Framing) -> Initiator {
     initiator(InitiatorConfig { framing, ..ntlm_config("Password") })
 }
 
 /// A server that knows alice.
-pub fn server(acceptor: Acceptor) -> Server {
+pub(crate) fn server(acceptor: Acceptor) -> Server {
     let mut server = Server::new(acceptor);
     let accounts = Accounts::alice();
     server.logon = Box::new(move |logon| accounts.logon(logon));
@@ -72,58 +73,58 @@ pub fn server(acceptor: Acceptor) -> Server {
 }
 
 /// alice and a server of NTLM alone.
-pub fn ntlm_pair() -> Pair {
+pub(crate) fn ntlm_pair() -> Pair {
     Pair { client: Client::new(ntlm_initiator(Framing::Spnego)), server: server(acceptor(&[Mechanism::Ntlm])) }
 }
 
 /// alice's raw NTLM messages, for tests that frame them by hand.
-pub struct NtlmHand(Client);
+pub(crate) struct NtlmHand(Client);
 
 impl NtlmHand {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut client = Client::new(ntlm_initiator(Framing::Bare));
         client.scheme = Scheme::Ntlm;
         Self(client)
     }
 
-    pub fn negotiate(&mut self) -> Vec<u8> {
+    pub(crate) fn negotiate(&mut self) -> Vec<u8> {
         self.0.begin().token
     }
 
-    pub fn respond(&mut self, challenge: &[u8]) -> Vec<u8> {
+    pub(crate) fn respond(&mut self, challenge: &[u8]) -> Vec<u8> {
         self.0.take(challenge).token
     }
 }
 
 /// The legs of a handshake that both ends ended well.
-pub fn succeeded(outcome: Outcome) -> Vec<(Way, Vec<u8>)> {
+pub(crate) fn succeeded(outcome: Outcome) -> Vec<(Way, Vec<u8>)> {
     let legs = outcome.legs.clone();
     drop(outcome.unwrap());
     legs
 }
 
-pub fn spnego_resp(token: &[u8]) -> NegTokenResp<'_> {
+pub(crate) fn spnego_resp(token: &[u8]) -> NegTokenResp<'_> {
     match NegotiationToken::parse(token) {
         Ok(NegotiationToken::Resp(resp)) => resp,
         other => panic!("no NegTokenResp: {other:?}"),
     }
 }
 
-pub fn spnego_init(token: &[u8]) -> NegTokenInit<'_> {
+pub(crate) fn spnego_init(token: &[u8]) -> NegTokenInit<'_> {
     match NegotiationToken::parse(token) {
         Ok(NegotiationToken::Init(init)) => init,
         other => panic!("no NegTokenInit: {other:?}"),
     }
 }
 
-pub fn wrap_init(mechs: &[MechType<'_>], token: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn wrap_init(mechs: &[MechType<'_>], token: Option<&[u8]>) -> Vec<u8> {
     let (mut list, mut out) = (Vec::new(), Vec::new());
     MechTypeList::write(mechs, &mut list);
     NegTokenInit::new(MechTypeList::parse(&list).expect("it was just written"), token).write(&mut out);
     out
 }
 
-pub fn wrap_resp(resp: NegTokenResp<'_>) -> Vec<u8> {
+pub(crate) fn wrap_resp(resp: NegTokenResp<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     resp.write(&mut out);
     out
