@@ -16,9 +16,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use iwa_wire::krb5::{KrbError, Principal};
 use iwa_wire::krb5::error::code;
 use iwa_wire::krb5::token::{KrbToken, TokenId};
+use iwa_wire::krb5::{KrbError, Principal};
 use iwa_wire::spnego::NegState;
 
 use crate::accept::Scheme;
@@ -173,12 +173,7 @@ impl Draft {
         self.acquire(step, env, out)
     }
 
-    fn acquire(
-        mut self,
-        step: Result<Step, Reject>,
-        env: &mut Env<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Initiate, Reject> {
+    fn acquire(mut self, step: Result<Step, Reject>, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
         match step {
             Ok(Step::NeedKdc(inner)) => Ok(Initiate::NeedKdc(NeedKdc { draft: self, inner: Box::new(inner) })),
             Ok(Step::Ticket(mut ticket)) => {
@@ -198,12 +193,7 @@ impl Draft {
         self.ntlm(out)
     }
 
-    fn ap_req(
-        self,
-        ticket: ServiceTicket,
-        env: &mut Env<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Initiate, Reject> {
+    fn ap_req(self, ticket: ServiceTicket, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
         let config = &self.attempt.config;
         let delegate = config.delegation != Delegation::No;
         let options = krb5::initiator::Options { mutual: config.mutual, delegate, bindings: &config.bindings };

@@ -35,9 +35,8 @@ fn same_meaning(one: &[u8], other: &[u8]) -> bool {
 }
 
 fn run_changed(pair: &mut Pair, way: Way, leg: usize, changed: &[u8]) -> (bool, bool) {
-    let outcome = pair.run_over(|to, n, _| {
-        if (to, n) == (way, leg) { Fate::Replace(changed.to_vec()) } else { Fate::Deliver }
-    });
+    let outcome =
+        pair.run_over(|to, n, _| if (to, n) == (way, leg) { Fate::Replace(changed.to_vec()) } else { Fate::Deliver });
     (matches!(outcome.server, Some(Ok(_))), matches!(outcome.client, Some(Ok(_))))
 }
 

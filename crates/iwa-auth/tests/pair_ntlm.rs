@@ -48,7 +48,8 @@ fn raw_ntlm_is_answered_raw_under_both_schemes() {
 #[test]
 fn the_scheme_ntlm_takes_raw_ntlm_alone() {
     let mut hand = NtlmHand::new();
-    for token in [wrap_init(&[MechType::NTLMSSP], Some(&hand.negotiate())), vec![0xa1, 2, 0x30, 0], b"garbage".to_vec()] {
+    for token in [wrap_init(&[MechType::NTLMSSP], Some(&hand.negotiate())), vec![0xa1, 2, 0x30, 0], b"garbage".to_vec()]
+    {
         let mut server = server(acceptor(&[Mechanism::Ntlm]));
         server.scheme = Scheme::Ntlm;
         let answer = server.take(&token);

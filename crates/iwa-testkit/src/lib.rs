@@ -1,6 +1,7 @@
 //! In-memory ends, ticket minting and vector reading for the tests of iwa.
 pub mod accounts;
 pub mod corpus;
+pub mod kdc;
 mod left_out;
 pub mod pair;
 pub mod recording;

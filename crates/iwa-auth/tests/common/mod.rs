@@ -9,12 +9,10 @@ use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
 use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Mechanism, Scheme};
 use iwa_testkit::accounts::Accounts;
+use iwa_testkit::kdc::{HOST, Realm};
 use iwa_testkit::pair::{Client, Outcome, Pair, Server, Way};
 use iwa_wire::gss::MechType;
 use iwa_wire::spnego::{MechTypeList, NegTokenInit, NegTokenResp, NegotiationToken};
-
-/// The host of the tests.
-pub(crate) const HOST: &str = "web.example.test";
 
 /// How the server calls alice.
 pub(crate) const ALICE: &str = "EXAMPLE\\alice";
@@ -31,7 +29,7 @@ pub(crate) fn acceptor(mechanisms: &[Mechanism]) -> Acceptor {
 pub(crate) fn acceptor_with(mechanisms: &[Mechanism], binding: BindingPolicy) -> Acceptor {
     Acceptor::new(AcceptorConfig {
         mechanisms: mechanisms.to_vec(),
-        krb5: Some(iwa_auth::krb5::acceptor::Service {}),
+        krb5: Some(Realm::default().service()),
         ntlm: Some(ntlm_server()),
         binding,
     })
@@ -76,6 +74,33 @@ pub(crate) fn server(acceptor: Acceptor) -> Server {
 pub(crate) fn ntlm_pair() -> Pair {
     Pair { client: Client::new(ntlm_initiator(Framing::Spnego)), server: server(acceptor(&[Mechanism::Ntlm])) }
 }
+
+/// alice with a ticket to be had, and with her password for NTLM behind it.
+pub(crate) fn both_config(mechanisms: &[Mechanism]) -> InitiatorConfig {
+    let ntlm = ntlm_config("Password");
+    let credentials = Credentials { krb5: Some(Realm::default().alice()), ntlm: ntlm.credentials.ntlm };
+    InitiatorConfig { credentials, mechanisms: mechanisms.to_vec(), mutual: true, ..ntlm }
+}
+
+/// A client whose KDC is this realm.
+pub(crate) fn client_of(mut realm: Realm, config: InitiatorConfig) -> Client {
+    let mut client = Client::new(Initiator::new(config));
+    client.kdc = Box::new(move |name, request| realm.answer(name, request));
+    client
+}
+
+/// alice with a ticket, and a server of both mechanisms.
+pub(crate) fn kerberos_pair() -> Pair {
+    kerberos_pair_with(|_| ())
+}
+
+pub(crate) fn kerberos_pair_with(change: impl FnOnce(&mut InitiatorConfig)) -> Pair {
+    let mut config = both_config(BOTH);
+    change(&mut config);
+    Pair { client: client_of(Realm::default(), config), server: server(acceptor(BOTH)) }
+}
+
+pub(crate) const BOTH: &[Mechanism] = &[Mechanism::Kerberos, Mechanism::Ntlm];
 
 /// alice's raw NTLM messages, for tests that frame them by hand.
 pub(crate) struct NtlmHand(Client);
