@@ -4,7 +4,6 @@ mod common;
 
 use common::{ALICE, kerberos_pair, spnego_init, spnego_resp};
 use iwa_auth::Mechanism;
-use iwa_testkit::pair::Way;
 use iwa_wire::gss::MechType;
 use iwa_wire::spnego::NegState;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
+use iwa_auth::krb5::client::Delegation;
 use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
 use iwa_auth::ntlm::crypto::NtHash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
@@ -133,7 +134,7 @@ fn every_recorded_server_gets_the_tokens_that_it_got() {
             credentials: Credentials { krb5: None, ntlm: Some(ntlm) },
             mechanisms: vec![Mechanism::Ntlm],
             mutual: false,
-            delegate: false,
+            delegation: Delegation::No,
             bindings: bindings(&recording),
             framing,
         }));
