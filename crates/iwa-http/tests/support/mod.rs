@@ -289,7 +289,7 @@ pub fn initiator(password: &str, framing: Framing) -> Initiator {
         credentials: Credentials { krb5: None, ntlm: Some(NtlmClient::new(credential, Some("HTTP/web.example.test"))) },
         mechanisms: vec![Mechanism::Ntlm],
         mutual: true,
-        delegate: false,
+        delegation: iwa_auth::krb5::client::Delegation::No,
         bindings: ChannelBindings::none(),
         framing,
     })
