@@ -57,7 +57,7 @@ impl Bench {
             credentials: Credentials { krb5: None, ntlm: Some(Client::new(credential, Some("HTTP/web.example.test"))) },
             mechanisms: vec![Mechanism::Ntlm],
             mutual: false,
-            delegate: false,
+            delegation: iwa_auth::krb5::client::Delegation::No,
             bindings: ChannelBindings::none(),
             framing: Framing::Spnego,
         });

@@ -128,7 +128,7 @@ fn initiate(scheme: Scheme, framing: Framing, bindings: ChannelBindings) -> Log 
         credentials: Credentials { krb5: None, ntlm: Some(NtlmClient::new(credential, Some("HTTP/web.example.test"))) },
         mechanisms: vec![Mechanism::Ntlm],
         mutual: false,
-        delegate: false,
+        delegation: iwa_auth::krb5::client::Delegation::No,
         bindings,
         framing,
     });
