@@ -12,7 +12,7 @@ use iwa_auth::ntlm::initiator::{Client, Credential};
 use iwa_auth::ports::LogonInfo;
 use iwa_auth::{Accept, Acceptor, Account, BindingPolicy, ChannelBindings, Env, Established, Mechanism, Scheme};
 use iwa_testkit::pair::{NOW, Seeded};
-use iwa_wire::ntlm::Authenticate;
+use iwa_wire::ntlm::{Authenticate, Challenge};
 
 fn main() {
     divan::main();
@@ -23,6 +23,7 @@ struct Bench {
     acceptor: Acceptor,
     scheme: Scheme,
     tokens: Vec<Vec<u8>>,
+    challenge: Vec<u8>,
     hash: NtHash,
 }
 
@@ -61,7 +62,7 @@ impl Bench {
             bindings: ChannelBindings::none(),
             framing: Framing::Spnego,
         });
-        let mut this = Self { acceptor, scheme, tokens: Vec::new(), hash };
+        let mut this = Self { acceptor, scheme, tokens: Vec::new(), challenge: Vec::new(), hash };
         let mut entropy = Seeded(7);
         let (mut token, mut challenge) = (Vec::new(), Vec::new());
         let step = initiator.initiate(scheme, &mut env(&mut entropy), &mut token).expect("a first token");
@@ -72,6 +73,7 @@ impl Bench {
         let mut token = Vec::new();
         handshake.step(&challenge, &mut env(&mut entropy), &mut token).expect("a second token");
         this.tokens.push(token);
+        this.challenge = challenge;
         this
     }
 
@@ -134,7 +136,10 @@ fn challenge_alone(bencher: Bencher<'_, '_>) {
 fn proof_alone(bencher: Bencher<'_, '_>) {
     let bench = Bench::new(Scheme::Ntlm);
     let message = Authenticate::parse(&bench.tokens[1]).expect("a message");
-    bencher.bench(|| verify_ntlmv2(&bench.hash, "alice", "EXAMPLE", black_box(&[1; 8]), message.nt_response));
+    let challenge = Challenge::parse(&bench.challenge).expect("a message").server_challenge;
+    let verify = || verify_ntlmv2(&bench.hash, "alice", "EXAMPLE", black_box(&challenge), message.nt_response);
+    assert!(verify().is_some());
+    bencher.bench(verify);
 }
 
 #[divan::bench]

@@ -344,6 +344,12 @@ impl Pending {
         &self.logon
     }
 
+    /// Whether a MIC holds the three messages together.
+    #[cfg(test)]
+    pub(super) const fn announces_mic(&self) -> bool {
+        self.mic.is_some()
+    }
+
     /// Goes on with the authority's answer, whose session key lets the MIC be checked.
     pub(crate) fn answer(self, answer: Result<LogonInfo, LogonError>) -> Result<Context, Reject> {
         let LogonInfo { account, groups, session_base_key } = match answer {
@@ -355,7 +361,6 @@ impl Pending {
         let exported_session_key =
             crypto::exported_session_key(self.flags, &session_base_key, &self.encrypted_random_session_key)
                 .ok_or(Internal::Invariant("a random session key has 16 bytes"))?;
-        let mic_present = self.mic.is_some();
         let mic_verified = match self.mic {
             Some(Mic { announced, transcript }) => {
                 let wanted = crypto::mic(&exported_session_key, &[&transcript]);
@@ -369,7 +374,7 @@ impl Pending {
         };
         let identity = Identity::from_ntlm(account, groups, logon_verified, mic_verified, self.binding);
         let session = Session::new(self.flags, exported_session_key, Sender::Server);
-        Ok(Context { identity, mic_present, session })
+        Ok(Context { identity, session })
     }
 }
 
@@ -378,8 +383,6 @@ impl Pending {
 pub(crate) struct Context {
     /// Who the client is.
     pub(crate) identity: Identity,
-    /// Whether a MIC held the three messages together.
-    pub(crate) mic_present: bool,
     session: Session,
 }
 

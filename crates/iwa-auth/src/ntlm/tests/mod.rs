@@ -131,6 +131,14 @@ impl<'s> Exchange<'s> {
         pending.answer(answer)
     }
 
+    /// Whether the client that was let in sent a MIC.
+    fn finish_with_mic(self, token: &[u8]) -> Result<bool, Reject> {
+        let pending = self.pending(token)?;
+        let announces = pending.announces_mic();
+        let answer = authority(pending.request());
+        pending.answer(answer).map(|_| announces)
+    }
+
     fn reason(self, token: &[u8]) -> Reason {
         self.finish(token).map(|_| ()).unwrap_err().reason
     }
