@@ -3,6 +3,7 @@ pub mod accounts;
 pub mod corpus;
 pub mod kdc;
 mod left_out;
+pub mod mint;
 pub mod pair;
 pub mod recording;
 

@@ -43,6 +43,9 @@ impl Service {
         let session = self.key(ticket.key)?;
         let protocol = session.protocol();
         let cipher = ap_req.authenticator.cipher;
+        if ap_req.authenticator.etype != session.etype().number() {
+            return Err(Peer::AuthenticatorIntegrity.into());
+        }
         let mut plain = Erased::with_capacity(cipher.len());
         let plain = protocol
             .specific(usage::AP_REQ_AUTHENTICATOR)
