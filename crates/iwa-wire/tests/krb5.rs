@@ -3,6 +3,7 @@
 use iwa_testkit::corpus::{self, Expect, Item};
 use iwa_wire::ParseError;
 use iwa_wire::explain::{Explain, Node};
+use iwa_wire::gss::InitialToken;
 use iwa_wire::krb5::cfx::CfxToken;
 use iwa_wire::krb5::padata::{EtypeInfo, EtypeInfo2, MethodData, PaEncTsEnc, PaForUser};
 use iwa_wire::krb5::token::{KrbToken, TokenId};
@@ -121,7 +122,7 @@ fn every_truncation_is_refused_and_explained() {
 fn every_corpus_message_is_explained_whole() {
     for (item, round) in items() {
         let node = match item.kind.as_str() {
-            "gss-krb5-ap-req" | "gss-krb5-ap-rep" => KrbToken::explain(&item.data, 0),
+            "gss-krb5-ap-req" | "gss-krb5-ap-rep" => InitialToken::explain(&item.data, 0),
             "gss-krb5-cfx" => CfxToken::explain(&item.data, 0),
             "authorization-data" => AuthorizationData::explain(&item.data, 0),
             _ => match explain_message(&item.data, 0) {

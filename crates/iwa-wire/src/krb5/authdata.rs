@@ -7,6 +7,7 @@ use super::{Elements, SequenceOf};
 use crate::der::{Der, DerWriter, Tag, Tlv};
 use crate::error::{ErrorKind, ParseError};
 use crate::explain::{Explain as _, Field, Node, Shape, explain_der, hex};
+use crate::pac::Pac;
 
 /// How deep AD-IF-RELEVANT may stand in AD-IF-RELEVANT.
 pub const DEPTH_LIMIT: usize = 8;
@@ -173,7 +174,7 @@ fn explain_value(ad_type: i32, bytes: &[u8], offset: usize, depth: usize) -> Opt
                 Err(error) => Node::leaf("AD-IF-RELEVANT", hex(bytes), range).broken(error),
             })
         }
-        ad_type::WIN2K_PAC => Some(crate::pac::Pac::explain(bytes, offset)),
+        ad_type::WIN2K_PAC => Some(Pac::explain(bytes, offset)),
         ad_type::ETYPE_NEGOTIATION => {
             Some(explain_der("EtypeList", "RFC 4537 3", &Shape::SequenceOf("etype", &shape::ETYPE), bytes, offset))
         }
@@ -287,5 +288,80 @@ pub mod ad_type {
             512 => "AD-SIGNTICKET",
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(elements: &[(i32, &[u8])]) -> Vec<u8> {
+        let elements: Vec<_> =
+            elements.iter().map(|&(ad_type, ad_data)| AuthDataElement { ad_type, ad_data }).collect();
+        let mut out = Vec::new();
+        AuthorizationData::of(&elements).write(&mut out);
+        out
+    }
+
+    fn nested(depth: usize) -> Vec<u8> {
+        let pac = encoded(&[(ad_type::WIN2K_PAC, b"pac")]);
+        (0..depth).fold(pac, |inner, _| encoded(&[(ad_type::IF_RELEVANT, &inner)]))
+    }
+
+    fn pac(bytes: &[u8]) -> Result<Option<&[u8]>, ErrorKind> {
+        AuthorizationData::parse(bytes).and_then(|data| data.pac()).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn the_pac_stands_inside_ad_if_relevant() {
+        assert_eq!(pac(&nested(1)), Ok(Some(&b"pac"[..])));
+        assert_eq!(pac(&nested(DEPTH_LIMIT)), Ok(Some(&b"pac"[..])));
+        assert_eq!(pac(&nested(0)), Ok(None), "outside it is the client's own word");
+        assert_eq!(pac(&encoded(&[])), Ok(None));
+    }
+
+    #[test]
+    fn two_pacs_are_refused_wherever_they_stand() {
+        let one = encoded(&[(ad_type::WIN2K_PAC, b"a")]);
+        let two = encoded(&[(ad_type::WIN2K_PAC, b"a"), (ad_type::WIN2K_PAC, b"b")]);
+        for bad in [
+            encoded(&[(ad_type::IF_RELEVANT, &two)]),
+            encoded(&[(ad_type::IF_RELEVANT, &one), (ad_type::IF_RELEVANT, &one)]),
+            encoded(&[(ad_type::IF_RELEVANT, &one), (ad_type::IF_RELEVANT, &nested(2))]),
+        ] {
+            assert_eq!(pac(&bad), Err(ErrorKind::Duplicate { what: "AD-WIN2K-PAC" }));
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused() {
+        assert!(matches!(pac(&nested(DEPTH_LIMIT + 1)), Err(ErrorKind::Limit { .. })));
+        let bomb = nested(500);
+        let data = AuthorizationData::parse(&bomb).unwrap();
+        assert!(data.visit(&mut |_| Ok(())).is_err());
+        assert!(AuthorizationData::explain(&bomb, 0).first_error().is_some());
+    }
+
+    #[test]
+    fn too_many_elements_are_refused() {
+        let many = vec![(99, &b""[..]); 65];
+        assert!(matches!(AuthorizationData::parse(&encoded(&many)).map_err(|e| e.kind), Err(ErrorKind::Limit { .. })));
+        assert!(AuthorizationData::parse(&encoded(&many[1..])).is_ok());
+    }
+
+    #[test]
+    fn what_windows_says_in_the_authenticator_is_explained() {
+        let target: Vec<u8> = "HTTP/wëb".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let inner = encoded(&[
+            (ad_type::AP_OPTIONS, &AP_OPTION_CBT.to_le_bytes()),
+            (ad_type::TARGET_PRINCIPAL, &target),
+            (ad_type::ETYPE_NEGOTIATION, &[0x30, 3, 2, 1, 18]),
+            (-7, b"x"),
+        ]);
+        let node = AuthorizationData::explain(&encoded(&[(ad_type::IF_RELEVANT, &inner)]), 0);
+        assert_eq!(node.first_error(), None);
+        assert_eq!(node.find("ap-options").map(|n| n.value.as_str()), Some("0x00004000 channel-bindings-understood"));
+        assert_eq!(node.find("target").map(|n| n.value.as_str()), Some("HTTP/wëb"));
+        assert_eq!(node.find("etype").map(|n| n.value.as_str()), Some("18 (aes256-cts-hmac-sha1-96)"));
     }
 }

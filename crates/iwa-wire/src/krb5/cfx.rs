@@ -120,3 +120,34 @@ impl Explain for CfxToken<'_> {
         node
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for kind in [CfxKind::Mic, CfxKind::Wrap { ec: 12, rrc: 28 }] {
+            let snd_seq = 0x0102_0304_0506_0708;
+            let token = CfxToken { kind, flags: cfx_flags::SENT_BY_ACCEPTOR, snd_seq, body: b"sum" };
+            let mut out = Vec::new();
+            token.write(&mut out);
+            assert_eq!(CfxToken::parse(&out), Ok(token));
+            for cut in 0..HEADER {
+                assert!(CfxToken::parse(&out[..cut]).is_err(), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_identifier_or_filler_is_refused() {
+        let mic = CfxToken { kind: CfxKind::Mic, flags: 0, snd_seq: 0, body: &[] }.header();
+        for place in [0, 1, 3, 4, 5, 6, 7] {
+            let mut changed = mic;
+            changed[place] ^= 0x10;
+            assert!(matches!(CfxToken::parse(&changed).map_err(|e| e.kind), Err(ErrorKind::Magic { .. })), "{place}");
+        }
+        // The tokens of RFC 1964.
+        assert!(CfxToken::parse(&[1; 32]).is_err());
+    }
+}

@@ -149,3 +149,79 @@ pub mod gss_flags {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(flags: u32, rest: &[u8]) -> Vec<u8> {
+        [&16u32.to_le_bytes()[..], &[9; 16], &flags.to_le_bytes(), rest].concat()
+    }
+
+    fn kind(bytes: &[u8]) -> Result<GssChecksum<'_>, ErrorKind> {
+        GssChecksum::parse(bytes).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for delegated in [None, Some(&b"cred"[..])] {
+            let flags = gss_flags::MUTUAL | if delegated.is_some() { gss_flags::DELEG } else { 0 };
+            let checksum = GssChecksum { bindings: [3; 16], flags, delegated, extensions: b"ext" };
+            let mut out = Vec::new();
+            checksum.write(&mut out);
+            assert_eq!(GssChecksum::parse(&out), Ok(checksum));
+        }
+    }
+
+    #[test]
+    fn every_length_below_24_is_refused() {
+        let whole = bytes(0, &[]);
+        assert!(kind(&whole).is_ok());
+        for cut in 0..whole.len() {
+            assert!(matches!(kind(&whole[..cut]), Err(ErrorKind::Truncated { .. })), "{cut}");
+        }
+    }
+
+    #[test]
+    fn bindings_of_another_length_are_refused() {
+        for length in [0u32, 15, 17, 0x1000_0000, u32::MAX] {
+            let mut changed = bytes(0, &[]);
+            changed[..4].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(kind(&changed), Err(ErrorKind::Value { what: "Lgth" }));
+        }
+    }
+
+    #[test]
+    fn delegation_that_is_announced_and_not_there_is_refused() {
+        for rest in [&[][..], &[1], &[1, 0], &[1, 0, 4], &[1, 0, 4, 0, 1, 2, 3], &[1, 0, 0xff, 0xff, 1]] {
+            assert!(matches!(kind(&bytes(gss_flags::DELEG, rest)), Err(ErrorKind::Truncated { .. })), "{rest:?}");
+        }
+        assert_eq!(kind(&bytes(gss_flags::DELEG, &[2, 0, 0, 0])), Err(ErrorKind::Value { what: "DlgOpt" }));
+        let whole = bytes(gss_flags::DELEG, &[1, 0, 2, 0, 7, 8, 9]);
+        assert_eq!(kind(&whole).map(|c| (c.delegated, c.extensions)), Ok((Some(&[7, 8][..]), &[9][..])));
+    }
+
+    #[test]
+    fn delegation_that_is_not_announced_is_no_delegation() {
+        assert_eq!(kind(&bytes(0, &[1, 0, 2, 0, 7, 8])).map(|checksum| checksum.delegated), Ok(None));
+    }
+
+    #[test]
+    fn a_credential_that_is_too_long_for_its_field_is_left_out() {
+        let long = vec![0; 65_536];
+        let mut out = Vec::new();
+        let checksum =
+            GssChecksum { bindings: [0; 16], flags: gss_flags::DELEG, delegated: Some(&long), extensions: &[] };
+        checksum.write(&mut out);
+        assert_eq!(kind(&out).map(|checksum| (checksum.flags, checksum.delegated)), Ok((0, None)));
+    }
+
+    #[test]
+    fn it_is_explained_as_far_as_it_goes() {
+        let whole = bytes(gss_flags::MUTUAL | gss_flags::INTEG | 0x8_0000, &[]);
+        let node = GssChecksum::explain(&whole, 5);
+        assert_eq!(node.find("Flags").map(|n| n.value.as_str()), Some("0x80022 mutual integ 0x80000"));
+        let node = GssChecksum::explain(&whole[..22], 5);
+        assert!(node.find("Bnd").is_some() && node.find("Flags").is_none() && node.error.is_some());
+    }
+}

@@ -190,6 +190,9 @@ impl fmt::Display for KerberosTime {
 }
 
 #[cfg(test)]
+mod messages_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

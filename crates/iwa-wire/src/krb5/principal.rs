@@ -392,3 +392,75 @@ pub mod name_type {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Result<(Vec<String>, String), ErrorKind> {
+        text.parse::<Principal>().map(|p| (p.components, p.realm)).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn the_text_form_reads_as_it_was_written() {
+        for (components, realm, text) in [
+            (&["alice"][..], "EXAMPLE.TEST", "alice@EXAMPLE.TEST"),
+            (&["HTTP", "web.example.test"], "EXAMPLE.TEST", "HTTP/web.example.test@EXAMPLE.TEST"),
+            (&["wëb"], "CÖRP.TEST", "wëb@CÖRP.TEST"),
+            (&["a/b", "c@d"], r"R\S", r"a\/b/c\@d@R\\S"),
+            (&["tab\there", "nl\nnul\0bs\u{8}"], "R", r"tab\there/nl\nnul\0bs\b@R"),
+            (&["", ""], "R", "/@R"),
+            (&["alice"], "", "alice"),
+        ] {
+            let components: Vec<String> = components.iter().map(|part| (*part).to_owned()).collect();
+            let principal = Principal { name_type: 1, components: components.clone(), realm: realm.to_owned() };
+            assert_eq!(principal.to_string(), text);
+            assert_eq!(parts(text), Ok((components, realm.to_owned())));
+        }
+        assert_eq!(parts("a@R/S"), Ok((vec!["a".to_owned()], "R/S".to_owned())));
+        assert_eq!("krbtgt/A@A".parse::<Principal>().map(|p| p.name_type), Ok(name_type::SRV_INST));
+    }
+
+    #[test]
+    fn what_is_no_principal_is_refused() {
+        for bad in ["", "a@", "a@b@c", r"a\", r"a@b\"] {
+            assert!(parts(bad).is_err(), "{bad:?}");
+        }
+        assert!(matches!(parts(&"/".repeat(COMPONENTS_LIMIT)), Err(ErrorKind::Limit { .. })));
+        assert!(parts(&"/".repeat(COMPONENTS_LIMIT - 1)).is_ok());
+    }
+
+    #[test]
+    fn equality_is_exact_and_does_not_look_at_the_type() {
+        let alice = Principal::user("alice", "EXAMPLE.TEST");
+        assert_eq!(alice, Principal { name_type: name_type::UNKNOWN, ..alice.clone() });
+        assert_ne!(alice, Principal::user("Alice", "EXAMPLE.TEST"));
+        assert_ne!(alice, Principal::user("alice", "example.test"));
+        assert_ne!(Principal::user("a/b", "R"), Principal::service("a", "b", "R"));
+        assert_eq!(alice.name(), PrincipalName::of(7, &["alice"]));
+        assert_ne!(alice.name(), PrincipalName::of(1, &["alice", ""]));
+    }
+
+    #[test]
+    fn more_components_than_the_limit_are_refused() {
+        for (count, accepted) in [(0, true), (1, true), (COMPONENTS_LIMIT, true), (COMPONENTS_LIMIT + 1, false)] {
+            let components = vec!["x"; count];
+            let mut out = Vec::new();
+            PrincipalName::of(1, &components).write(&mut out);
+            let read = PrincipalName::parse(&out);
+            assert_eq!(read.map(|name| name.components().count()).ok(), accepted.then_some(count));
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_stay_bytes_and_print_safely() {
+        let mut out = Vec::new();
+        PrincipalName::of(1, &["ab\u{1b}[2J"]).write(&mut out);
+        let at = out.len() - 6;
+        out[at] = 0xff;
+        let name = PrincipalName::parse(&out).unwrap();
+        assert_eq!(name.to_string(), "\u{fffd}b\\u{1b}[2J");
+        assert_eq!(name.components().next().map(|part| part.0), Some(&b"\xffb\x1b[2J"[..]));
+        assert!(name.to_principal("R".into()).is_err());
+    }
+}

@@ -3,7 +3,7 @@
 use super::{ApRep, ApReq, KrbError};
 use crate::der::DerWriter;
 use crate::error::{ErrorKind, ParseError};
-use crate::explain::{Explain, Node, hex};
+use crate::explain::{Explain as _, Node, hex};
 use crate::gss::{InitialToken, MechType};
 
 /// What a token carries.
@@ -143,26 +143,43 @@ impl<'a> KrbToken<'a> {
     }
 }
 
-impl Explain for KrbToken<'_> {
-    fn explain(bytes: &[u8], offset: usize) -> Node {
-        let whole = offset..offset + bytes.len();
-        match InitialToken::parse(bytes, offset) {
-            Ok(token) => {
-                let mut node = Node::branch("GSS-API token", whole, "RFC 2743 3.1");
-                let end = token.inner_offset;
-                node.children.push(Node::leaf("thisMech", token.mech.to_string(), offset..end));
-                let mut inner = Self::explain_inner(token.inner, end);
-                if inner.first_error().is_none() {
-                    inner.error = KrbToken::of(token).err();
-                }
-                node.children.push(inner);
-                node
-            }
-            Err(error) => {
-                Node { value: hex(bytes), ..Node::branch("GSS-API token", whole, "RFC 2743 3.1") }.broken(error)
-            }
+const FORMAT: &str = "Kerberos GSS-API token";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(mech: MechType<'_>, inner: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        InitialToken::write(mech, &mut out, |w| w.raw(inner));
+        out
+    }
+
+    #[test]
+    fn every_token_identifier_is_read_as_it_is_written() {
+        for id in [TokenId::ApReq, TokenId::ApRep, TokenId::Error, TokenId::TgtReq, TokenId::TgtRep, TokenId::Iakerb] {
+            let mut out = Vec::new();
+            KrbToken { mech: MechType::MS_KRB5, id, message: b"message", message_offset: 0 }.write(&mut out);
+            let read = KrbToken::parse(&out, 10).unwrap();
+            assert_eq!((read.mech, read.id, read.message), (MechType::MS_KRB5, id, &b"message"[..]));
+            assert_eq!(read.message_offset, 10 + out.len() - 7);
         }
     }
-}
 
-const FORMAT: &str = "Kerberos GSS-API token";
+    #[test]
+    fn other_mechanisms_unknown_and_missing_identifiers_are_refused() {
+        for (mech, inner) in [
+            (MechType::SPNEGO, &[1, 0, 0][..]),
+            (MechType::NTLMSSP, &[1, 0]),
+            (MechType::KRB5, &[]),
+            (MechType::KRB5, &[1]),
+            (MechType::KRB5, &[0, 1]),
+            (MechType::KRB5, &[4, 4]),
+        ] {
+            assert!(KrbToken::parse(&token(mech, inner), 0).is_err(), "{mech} {inner:?}");
+        }
+        let mut trailing = token(MechType::KRB5, &[1, 0]);
+        trailing.push(0);
+        assert!(KrbToken::parse(&trailing, 0).is_err());
+    }
+}
