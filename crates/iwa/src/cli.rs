@@ -14,6 +14,8 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Check a configuration, and say in words what it means.
+    Check(crate::check::Args),
     /// Decode a token, a header line, a keytab or a credential cache.
     Explain(crate::explain::Args),
     /// Groups of local accounts.

@@ -1,6 +1,7 @@
 //! `iwa`: Integrated Windows Authentication, both ends of it and the glass between them.
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod config;
 mod explain;
@@ -16,6 +17,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
+        cli::Command::Check(args) => check::run(&args),
         cli::Command::Explain(args) => explain::run(&args),
         cli::Command::Group(args) => group::run(&args),
         cli::Command::Serve(args) => serve::run(&args),

@@ -167,7 +167,8 @@ pub(crate) struct Log {
     pub(crate) fields: Vec<crate::gateway::audit::Field>,
     /// `period`: when a new file begins.
     pub(crate) period: crate::gateway::audit::Period,
-    /// `truncate-size`: a file that would become longer than so many bytes is followed by another.
+    /// `truncate-size`, for [`Period::MaxSize`](crate::gateway::audit::Period): a file that would become longer than so many
+    /// bytes is followed by another.
     pub(crate) truncate_size: u64,
     /// `max-line`: a longer W3C line is cut, in bytes.
     pub(crate) max_line: usize,

@@ -127,10 +127,6 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
-    pub(super) fn title(&self) -> &str {
-        &self.title
-    }
-
     /// The section of this name below; one that was not written is empty.
     pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         let title = match self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']')) {

@@ -662,6 +662,11 @@ impl<'a> Reading<'a> {
             log.truncate_size = size.value;
             if size.value < 1 << 20 {
                 self.report.error(size.span, "truncate-size: wanted at least \"1 MiB\", as IIS does");
+            } else if log.period != Period::MaxSize {
+                self.report.warning(
+                    size.span,
+                    "truncate-size has no effect: only period = \"max-size\" ends a file when it is full",
+                );
             }
         }
         if let Some(line) = section.size("max-line") {

@@ -177,7 +177,7 @@ impl Rolling {
 
     /// `u_extend1.log`, `u_extend2.log` ...: the last one that is there, if it has room.
     fn first_with_room(&self, dir: &Path, most: u64) -> PathBuf {
-        let path = |number: u32| dir.join(self.kind.name(&format!("tend{number}")));
+        let path = |number: u32| dir.join(self.kind.numbered(number));
         let length = |number| std::fs::metadata(path(number)).map(|found| found.len()).ok();
         let next = (1..u32::MAX).find(|&number| length(number).is_none()).unwrap_or(u32::MAX);
         match next
@@ -233,6 +233,14 @@ impl Kind {
         match self {
             Self::W3c(_) => format!("u_ex{stem}.log"),
             Self::Json => format!("iwa_{stem}.jsonl"),
+        }
+    }
+
+    /// The name of a file that begins when the one before it is full.
+    fn numbered(&self, number: u32) -> String {
+        match self {
+            Self::W3c(_) => format!("u_extend{number}.log"),
+            Self::Json => format!("iwa_{number}.jsonl"),
         }
     }
 }

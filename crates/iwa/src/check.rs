@@ -1,0 +1,298 @@
+//! `iwa check`: what a configuration is worth, before a server runs on it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use iwa_auth::krb5::etype::Etype;
+use iwa_auth::{BindingPolicy, Mechanism};
+use iwa_domain::local::LocalAccounts;
+use iwa_http::Provider;
+use iwa_wire::explain::printable;
+
+use crate::config::{Config, Kerberos, KeytabSummary, Loaded, Problem, Severity, load};
+use crate::gateway::audit::Period;
+use crate::gateway::authorize::{Access, Role, Rule, User};
+
+/// Check a configuration, and say in words what it means.
+///
+/// Reads exactly what `iwa serve` reads, the keytab and the accounts among it, and tells every problem at once. Exit status:
+/// 0 it can be served, 1 it cannot (with --strict also if there are warnings), 2 wrong usage.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/iwa/iwa.toml")]
+    config: PathBuf,
+    /// Take warnings for errors.
+    #[arg(long)]
+    strict: bool,
+    /// Tell the problems only.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let (problems, config) = match load(&args.config) {
+        Ok(Loaded { config, warnings }) => (warnings, Some(config)),
+        Err(problems) => (problems, None),
+    };
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    if let Some(config) = config.as_ref().filter(|_| !args.quiet) {
+        print!("{}", in_words(&args.config, config));
+    }
+    if !problems.is_empty() {
+        eprintln!("{}", count(&problems));
+    }
+    if config.is_some() && !(args.strict && !problems.is_empty()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn count(problems: &[Problem]) -> String {
+    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    match (of(Severity::Error), of(Severity::Warning)) {
+        (0, warnings) => number(warnings, "warning"),
+        (errors, 0) => number(errors, "error"),
+        (errors, warnings) => format!("{}, {}", number(errors, "error"), number(warnings, "warning")),
+    }
+}
+
+/// The whole configuration in words.
+pub(crate) fn in_words(file: &Path, config: &Config) -> String {
+    let mut page = Page(String::new());
+    page.line("file", file.display());
+    for address in &config.server.listen {
+        let reach = if address.ip().is_loopback() { "this machine only" } else { "other machines too, without TLS" };
+        page.line("listen", format_args!("http://{address} ({reach})"));
+    }
+    sign_in(&mut page, config);
+    kerberos(&mut page, config.kerberos.as_ref());
+    accounts(&mut page, config);
+    for route in &config.routes {
+        match &route.files {
+            Some(files) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
+            None => page.line("route", format_args!("{} says who the visitor is", route.path)),
+        }
+        rules(&mut page, &route.rules, config.authentication.policy.anonymous);
+    }
+    logs_and_limits(&mut page, config);
+    page.0
+}
+
+fn sign_in(page: &mut Page, config: &Config) {
+    let policy = &config.authentication.policy;
+    page.line(
+        "anonymous",
+        if policy.anonymous {
+            "yes: a request without credentials is served, as nobody, where the rules let it"
+        } else {
+            "no: a request without credentials is asked to sign in (401.2)"
+        },
+    );
+    for (n, provider) in policy.providers.iter().enumerate() {
+        let meaning = match provider {
+            Provider::Negotiate => match (&config.kerberos, &config.accounts) {
+                (Some(_), Some(_)) => "Kerberos, or NTLM if the client has no ticket",
+                (Some(_), None) => "Kerberos; there are no [accounts], so NTLM inside it is refused",
+                _ => "NTLM inside SPNEGO; there is no keytab, so Kerberos is refused",
+            },
+            Provider::NegotiateKerberos => "Kerberos; NTLM inside it is refused",
+            Provider::Ntlm => "NTLM, version 2 only",
+        };
+        page.line("provider", format_args!("{}. {provider}: {meaning}", n + 1));
+    }
+    if let Some(realm) = &policy.basic_realm {
+        page.line(
+            "provider",
+            format_args!("Basic, realm \"{}\": over TLS or from this machine only", printable(realm)),
+        );
+    }
+    if policy.providers.is_empty() && policy.basic_realm.is_none() {
+        page.line("provider", "none: nobody can sign in");
+    }
+    let ntlm = policy.providers.iter().any(|provider| provider.takes(Mechanism::Ntlm)) && config.accounts.is_some();
+    page.line(
+        "persistence",
+        match (policy.persist_single_request, policy.persist_non_ntlm, ntlm) {
+            (true, _, _) => "none: every request signs in anew",
+            (false, true, _) => "whoever signed in stays signed in on that connection",
+            (false, false, true) => "NTLM signs a connection in, Kerberos a request",
+            (false, false, false) => "every request signs in anew",
+        },
+    );
+    page.line(
+        "protection",
+        match config.authentication.token_checking {
+            BindingPolicy::None => "channel bindings are not looked at (extended protection: none)",
+            BindingPolicy::Allow => {
+                "channel bindings must be right where a client sends them (extended protection: allow)"
+            }
+            BindingPolicy::Require => "channel bindings are demanded (extended protection: require)",
+        },
+    );
+}
+
+fn kerberos(page: &mut Page, kerberos: Option<&Kerberos>) {
+    let Some(kerberos) = kerberos else { return page.line("kerberos", "off: there is no [kerberos] keytab") };
+    page.line("kerberos", format_args!("keys from {}", kerberos.keytab.display()));
+    if let Ok(keytab) = KeytabSummary::read(&kerberos.keytab) {
+        for (principal, keys) in &keytab.principals {
+            for (kvno, etypes) in keys.iter().rev() {
+                let etypes: Vec<_> = etypes.iter().map(|&etype| etype_in_words(etype, kerberos.rc4)).collect();
+                page.more(format_args!("{} kvno {kvno}: {}", printable(principal), etypes.join(", ")));
+            }
+        }
+    }
+    page.more(if kerberos.service_names.is_empty() {
+        "tickets for any of these are taken".to_owned()
+    } else {
+        format!("tickets are taken for {} alone", printable(&kerberos.service_names.join(", ")))
+    });
+    page.more(format_args!(
+        "clocks may differ by {}; a ticket without a PAC is {}; RC4 is {}",
+        time(kerberos.clock_skew),
+        if kerberos.pac_required { "refused" } else { "taken, and its client has no groups" },
+        if kerberos.rc4 { "taken" } else { "refused" },
+    ));
+}
+
+fn etype_in_words(etype: i32, rc4: bool) -> String {
+    match Etype::from_number(etype) {
+        Some(Etype::Rc4Hmac) if !rc4 => format!("{} (off)", Etype::Rc4Hmac),
+        Some(etype) => etype.to_string(),
+        None => format!("etype {etype} (unknown here)"),
+    }
+}
+
+fn accounts(page: &mut Page, config: &Config) {
+    let Some(accounts) = &config.accounts else {
+        return page.line("accounts", "none: NTLM and Basic have nobody to ask");
+    };
+    let state = accounts.state.display();
+    match LocalAccounts::open(&accounts.state, accounts.lockout).and_then(|accounts| accounts.snapshot()) {
+        Ok(snapshot) => {
+            let machine = snapshot.machine();
+            let (users, groups) = (snapshot.users(), snapshot.groups().len());
+            let disabled = users.iter().filter(|user| user.disabled).count();
+            page.line("accounts", format_args!("{state}: machine {}, realm {}", machine.name, machine.realm));
+            page.more(format_args!(
+                "{} ({disabled} disabled), {}",
+                number(users.len(), "account"),
+                number(groups, "group")
+            ));
+        }
+        // They were there a moment ago, when the configuration was read.
+        Err(error) => page.line("accounts", format_args!("{state}: {error}")),
+    }
+    let lockout = accounts.lockout;
+    if lockout.threshold == 0 {
+        page.more("no lock-out, however often a password is wrong");
+    } else {
+        let until = if lockout.duration.is_zero() {
+            "until unlocked".to_owned()
+        } else {
+            format!("for {}", time(lockout.duration))
+        };
+        page.more(format_args!(
+            "locked out {until} after {} failures within {}",
+            lockout.threshold,
+            time(lockout.window)
+        ));
+    }
+}
+
+/// The rules in the order in which they are evaluated.
+fn rules(page: &mut Page, rules: &[Rule], anonymous: bool) {
+    if rules.is_empty() {
+        return page.more(if anonymous { "to everybody (no rules)" } else { "to everybody who signs in (no rules)" });
+    }
+    for access in [Access::Deny, Access::Allow] {
+        for rule in rules.iter().filter(|rule| rule.access == access) {
+            let word = if access == Access::Deny { "not to" } else { "to" };
+            page.more(format_args!("{word} {}", rule_in_words(rule, anonymous)));
+        }
+    }
+    page.more("to nobody else");
+}
+
+fn rule_in_words(rule: &Rule, anonymous: bool) -> String {
+    let users = rule.users.iter().map(|user| match user {
+        User::All if anonymous => "everybody".to_owned(),
+        User::All => "everybody who signs in".to_owned(),
+        User::Anonymous => "whoever does not sign in".to_owned(),
+        User::Local(name) => printable(name),
+        User::InDomain { domain, name } => format!("{}\\{}", printable(domain), printable(name)),
+        User::Upn(upn) => printable(upn),
+        User::Sid(sid) => sid.to_string(),
+    });
+    let roles = rule.roles.iter().map(|role| match role {
+        Role::Group(name) => format!("members of {}", printable(name)),
+        Role::Sid(sid) => format!("members of {sid}"),
+    });
+    let mut text = users.chain(roles).collect::<Vec<_>>().join(", ");
+    if !rule.verbs.is_empty() {
+        let verbs: Vec<_> = rule.verbs.iter().map(http::Method::as_str).collect();
+        let _ = write!(text, " ({} only)", verbs.join(", "));
+    }
+    text
+}
+
+fn logs_and_limits(page: &mut Page, config: &Config) {
+    let log = &config.log;
+    match &log.dir {
+        Some(dir) if log.w3c || log.json => {
+            let names = match log.period {
+                Period::Daily => ("u_exYYMMDD.log", "iwa_YYMMDD.jsonl"),
+                Period::Hourly => ("u_exYYMMDDHH.log", "iwa_YYMMDDHH.jsonl"),
+                Period::MaxSize => ("u_extendN.log", "iwa_N.jsonl"),
+            };
+            if log.w3c {
+                page.line("log", format_args!("{}/{}, as IIS writes it", dir.display(), names.0));
+            }
+            if log.json {
+                page.line("log", format_args!("{}/{}, with the reasons in words", dir.display(), names.1));
+            }
+        }
+        _ => page.line("log", "none in files"),
+    }
+    let limits = &config.limits;
+    page.line(
+        "limits",
+        format_args!(
+            "headers of {} KiB, {} connections, {} handshakes under way for at most {}",
+            limits.header >> 10,
+            limits.connections,
+            limits.handshakes,
+            time(limits.handshake_age)
+        ),
+    );
+}
+
+/// Lines with a word before them; a word is not repeated.
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, word: &str, text: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{word:13}{text}");
+    }
+
+    fn more(&mut self, text: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{:15}{text}", "");
+    }
+}
+
+fn number(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        secs if secs % 86_400 == 0 => format!("{} d", secs / 86_400),
+        secs if secs % 3600 == 0 => format!("{} h", secs / 3600),
+        secs if secs % 60 == 0 => format!("{} min", secs / 60),
+        secs => format!("{secs} s"),
+    }
+}
