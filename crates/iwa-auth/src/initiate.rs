@@ -202,7 +202,20 @@ impl Draft {
         let mut env = Env { now, entropy: &mut *env.entropy };
         let mut token = Vec::new();
         let pending = krb5::initiator::initiate(&ticket, options, &mut env, &mut token)?;
-        self.first_token(&token, State::ApRep(Box::new(pending), Box::new(ticket)), out)
+        let Self { attempt, spnego } = self;
+        match spnego {
+            // The server chose Kerberos, and this is its last token: our MIC goes with it. RFC 4178 5 (c).
+            Some(mut negotiation) if !attempt.config.mutual => {
+                let mut session = Session::Krb5(Box::new(pending.finish_one_way()));
+                negotiation.carry_last(&mut session, &token, false, out)?;
+                let state = State::Last(session);
+                Ok(Initiate::Continue(Handshake { attempt, spnego: Some(negotiation), state }))
+            }
+            spnego => {
+                let state = State::ApRep(Box::new(pending), Box::new(ticket));
+                Self { attempt, spnego }.first_token(&token, state, out)
+            }
+        }
     }
 
     fn ntlm(self, out: &mut Vec<u8>) -> Result<Initiate, Reject> {

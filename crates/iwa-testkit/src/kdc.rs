@@ -73,6 +73,13 @@ impl Realm {
         self
     }
 
+    /// The same with this clock.
+    #[must_use]
+    pub fn at(mut self, now: UnixTime) -> Self {
+        self.now = now;
+        self
+    }
+
     /// alice, with the keys of her password.
     #[must_use]
     pub fn alice(&self) -> Client {

@@ -17,6 +17,8 @@ pub(crate) struct Negotiation {
     /// Whether the acceptor has answered: `supportedMech` and `request-mic` have their place in the first answer alone.
     answered: bool,
     mic_sent: bool,
+    /// Whether the acceptor's MIC came and is right.
+    proved: bool,
 }
 
 /// What the acceptor answered.
@@ -50,7 +52,7 @@ impl Negotiation {
         MechTypeList::write(&oids, &mut mech_types);
         let list = MechTypeList::parse(&mech_types).map_err(|_| Internal::Invariant("the list is what was written"))?;
         NegTokenInit::new(list, Some(token)).write(out);
-        Ok(Self { mech_types, mechanism, mic_required: false, answered: false, mic_sent: false })
+        Ok(Self { mech_types, mechanism, mic_required: false, answered: false, mic_sent: false, proved: false })
     }
 
     /// Reads the acceptor's answer.
@@ -128,14 +130,14 @@ impl Negotiation {
         answer: &Answer<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Conclusion, Reject> {
-        let proved = mic::check(session, &self.mech_types, answer.mic)?;
-        if self.mic_required && !proved && answer.state == NegState::AcceptCompleted {
+        self.proved |= mic::check(session, &self.mech_types, answer.mic)?;
+        if self.mic_required && !self.proved && answer.state == NegState::AcceptCompleted {
             return Err(Peer::MechListMicMissing.into());
         }
         if answer.state == NegState::AcceptCompleted {
             return Ok(Conclusion::Done);
         }
-        if self.mic_sent || (self.mic_required && !proved) {
+        if self.mic_sent || (self.mic_required && !self.proved) {
             return Err(Malformed::OutOfSequence {
                 wanted: "accept-completed: the mechanism is done",
                 found: "a NegTokenResp that says it is not",
@@ -153,7 +155,7 @@ impl Negotiation {
     /// # Errors
     /// [`Peer::MechListMicMissing`] if one has to be.
     pub(crate) fn conclude_in_silence(&self) -> Result<(), Peer> {
-        if self.mic_required { Err(Peer::MechListMicMissing) } else { Ok(()) }
+        if self.mic_required && !self.proved { Err(Peer::MechListMicMissing) } else { Ok(()) }
     }
 
     fn offered(&self, mech: MechType<'_>) -> Option<Mechanism> {
