@@ -1,9 +1,13 @@
 //! Every format against the corpus of real wire data: read or refused as its header says, explained at every length.
 
+mod rewrite;
+
 use std::collections::BTreeMap;
 
 use iwa_testkit::corpus::{self, Expect, Item};
+use iwa_wire::challenge::Challenge;
 use iwa_wire::explain::Node;
+use iwa_wire::header::Authorization;
 use iwa_wire::pac::{BufferType, explain_buffer};
 use iwa_wire::sniff;
 
@@ -82,6 +86,55 @@ fn every_item_is_sniffed_as_its_kind() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_read_is_written_and_most_of_it_byte_for_byte() {
+    let Some(items) = corpus::load() else { return };
+    let (mut same, mut other) = (0, Vec::new());
+    for item in &items {
+        let Some(written) = rewrite::rewrite(&item.kind, &item.data) else { continue };
+        rewrite::assert_stable(&item.kind, &written, &item.name);
+        if written == item.data {
+            same += 1;
+        } else {
+            other.push(format!("{} ({})", item.name, item.kind));
+        }
+    }
+    println!("{same} items are written as they were; {} in another form:\n{}", other.len(), other.join("\n"));
+    assert!(same > 300);
+}
+
+#[test]
+fn header_fields_of_recorded_exchanges_are_read() {
+    let mut count = [0; 2];
+    for item in corpus::of_kind("http-exchange") {
+        let text = String::from_utf8_lossy(&item.data).into_owned();
+        for line in text.lines() {
+            // "frame 44 http.authorization: NTLM ..." as tshark prints it, or the lines of a curl test.
+            let Some((name, value)) = line.trim().split_once(": ") else { continue };
+            let value = value.as_bytes();
+            match name.rsplit(' ').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "http.authorization" | "authorization" | "proxy-authorization" => {
+                    // Macros of curl's tests and other schemes are no tokens.
+                    let ours = value.starts_with(b"Negotiate ") || value.starts_with(b"NTLM ");
+                    if ours && !value.contains(&b'%') {
+                        let header = Authorization::parse([value], Authorization::LIMIT).ok().flatten();
+                        let read = header.is_some_and(|header| header.decode(&mut Vec::new()).is_ok());
+                        assert!(read, "{}: {line}", item.name);
+                        count[0] += 1;
+                    }
+                }
+                "http.www_authenticate" | "www-authenticate" | "proxy-authenticate" if !value.contains(&b'%') => {
+                    let challenges =
+                        Challenge::parse(value).unwrap_or_else(|error| panic!("{}: {line}: {error}", item.name));
+                    count[1] += challenges.len();
+                }
+                _ => {}
+            }
+        }
+    }
+    println!("{} credentials and {} challenges read", count[0], count[1]);
 }
 
 #[test]
