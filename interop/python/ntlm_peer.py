@@ -117,18 +117,18 @@ for form in ("NTLM", "raw", "Negotiate"):
            recording=first and f"pyspnego-{short}-wrong-password", what=f"{version} as client, {way}, wrong password")
     client("no domain", form, "ok", user="alice")
     client("unknown user", form, "refused: logon", user="EXAMPLE\\bob")
-    client("bound", form, "ok", channel="bound", bindings=RIGHT,
+    client("bound", form, "ok", channel="01" * 32, bindings=RIGHT,
            recording=first and f"pyspnego-{short}-bound", what=f"{version} as client, {way}, bound to the channel")
-    client("not bound", form, "refused: binding.missing", channel="bound")
-    client("bound to another channel", form, "refused: binding.mismatch", channel="bound", bindings=WRONG)
+    client("not bound", form, "refused: binding.missing", channel="01" * 32)
+    client("bound to another channel", form, "refused: binding.mismatch", channel="01" * 32, bindings=WRONG)
     client("meant for another host", form, "refused: ntlm.target-name", host="other.example.test")
     client("nothing to sign", form, "ok", integrity=False, recording=first and f"pyspnego-{short}-no-integrity",
            what=f"{version} as client, {way}, nothing to sign: its session key field means nothing")
     server("right password", form, "ok by NTLM as EXAMPLE\\alice",
            recording=f"pyspnego-server-{short}", what=f"{version} as server, {way}")
     server("wrong password", form, "server refused", password="wrong")
-    server("bound", form, "ok by NTLM", channel="bound", bindings=RIGHT)
-    server("bound to another channel", form, "server refused", channel="bound", bindings=WRONG)
+    server("bound", form, "ok by NTLM", channel="01" * 32, bindings=RIGHT)
+    server("bound to another channel", form, "server refused", channel="01" * 32, bindings=WRONG)
 
 print(f"{failures} did not end as they should")
 sys.exit(failures)

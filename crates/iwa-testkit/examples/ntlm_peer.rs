@@ -1,12 +1,13 @@
 //! One end of an NTLM handshake on stdin and stdout, so that a foreign implementation can be the other end.
 //!
 //! ```text
-//! ntlm_peer accept|initiate Negotiate|NTLM|raw [plain|bound] [RECORDING]
+//! ntlm_peer accept|initiate Negotiate|NTLM|raw [plain|CERTIFICATE-HASH] [RECORDING]
 //! ```
 //!
 //! Each line is a token in hexadecimal; the last line is `ok ...` or `refused ...`. The account is alice with the password
-//! `Password`, in any domain. `raw` is raw NTLM under Negotiate. `bound` demands channel bindings to a TLS channel whose
-//! certificate hashes to 32 bytes of 1. The handshake is written to RECORDING, whose first header is `$WHAT`.
+//! `Password`, in any domain. `raw` is raw NTLM under Negotiate. The hash in
+//! hexadecimal of a TLS server's certificate demands channel bindings. The handshake is written to RECORDING, whose first
+//! header is `$WHAT`.
 
 use std::cell::RefCell;
 use std::io::{BufRead as _, Write as _};
@@ -18,10 +19,10 @@ use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
 use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
 use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
-use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Entropy, Mechanism, Scheme};
+use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Entropy, Mechanism, Scheme, UnixTime};
 use iwa_testkit::accounts::Accounts;
 use iwa_testkit::corpus::hex;
-use iwa_testkit::pair::{Client, NOW, Seeded, Server};
+use iwa_testkit::pair::{Client, Seeded, Server};
 use iwa_testkit::recording::{Leg, Recording, to_hex};
 
 fn main() {
@@ -32,19 +33,21 @@ fn main() {
         "raw" => (Scheme::Negotiate, Framing::Bare),
         _ => (Scheme::Negotiate, Framing::Spnego),
     };
-    let bound = word(2) == "bound";
-    let bindings =
-        if bound { ChannelBindings::tls_server_end_point(&CERTIFICATE_HASH) } else { ChannelBindings::none() };
+    let bindings = match word(2) {
+        "" | "plain" => ChannelBindings::none(),
+        hash => ChannelBindings::tls_server_end_point(&hex(hash).expect("hexadecimal")),
+    };
     match word(0) {
-        "accept" => accept(scheme, bindings, bound).write(arguments.get(3), word(1), word(2)),
+        "accept" => accept(scheme, bindings).write(arguments.get(3), word(1), word(2)),
         "initiate" => initiate(scheme, framing, bindings).write(arguments.get(3), word(1), word(2)),
-        _ => eprintln!("ntlm_peer accept|initiate Negotiate|NTLM|raw [plain|bound] [RECORDING]"),
+        _ => eprintln!("ntlm_peer accept|initiate Negotiate|NTLM|raw [plain|CERTIFICATE-HASH] [RECORDING]"),
     }
 }
 
 /// What happened, and what is needed to let it happen again.
 struct Log {
     role: &'static str,
+    now: UnixTime,
     drawn: Rc<RefCell<Vec<u8>>>,
     legs: Vec<Leg>,
     end: String,
@@ -58,7 +61,7 @@ impl Log {
             ("what", std::env::var("WHAT").unwrap_or_default()),
             ("role", self.role.to_owned()),
             ("scheme", scheme.to_owned()),
-            ("now", NOW.micros().to_string()),
+            ("now", self.now.micros().to_string()),
             ("entropy", to_hex(&self.drawn.borrow())),
             ("mechanisms", "NTLM".to_owned()),
             ("account", format!("alice {}", to_hex(nt_hash("Password").expose()))),
@@ -66,8 +69,8 @@ impl Log {
         if form == "raw" {
             headers.push(("framing", "bare".to_owned()));
         }
-        if channel == "bound" {
-            headers.push(("certificate-hash", to_hex(&CERTIFICATE_HASH)));
+        if !matches!(channel, "" | "plain") {
+            headers.push(("certificate-hash", channel.to_owned()));
         }
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let recording = Recording { headers, legs: self.legs, end: self.end };
@@ -75,7 +78,7 @@ impl Log {
     }
 }
 
-fn accept(scheme: Scheme, bindings: ChannelBindings, bound: bool) -> Log {
+fn accept(scheme: Scheme, bindings: ChannelBindings) -> Log {
     let config = ServerConfig {
         nb_domain: "EXAMPLE".to_owned(),
         dns_computer: Some("web.example.test".to_owned()),
@@ -87,13 +90,14 @@ fn accept(scheme: Scheme, bindings: ChannelBindings, bound: bool) -> Log {
         mechanisms: vec![Mechanism::Ntlm],
         krb5: None,
         ntlm: Some(NtlmServer::new(config).expect("the names are short")),
-        binding: if bound { BindingPolicy::Require } else { BindingPolicy::None },
+        binding: if bindings.is_none() { BindingPolicy::None } else { BindingPolicy::Require },
     });
-    let mut log = Log { role: "acceptor", drawn: Rc::default(), legs: Vec::new(), end: String::new() };
+    let mut log = Log { role: "acceptor", now: now(), drawn: Rc::default(), legs: Vec::new(), end: String::new() };
     let accounts = Accounts::alice();
     let mut server = Server::new(acceptor);
     server.scheme = scheme;
     server.bindings = bindings;
+    server.now = log.now;
     server.entropy = Box::new(Remembered { source: Seeded(1), drawn: Rc::clone(&log.drawn) });
     server.logon = Box::new(move |logon| accounts.logon(logon));
     for line in std::io::stdin().lock().lines() {
@@ -132,9 +136,10 @@ fn initiate(scheme: Scheme, framing: Framing, bindings: ChannelBindings) -> Log 
         bindings,
         framing,
     });
-    let mut log = Log { role: "initiator", drawn: Rc::default(), legs: Vec::new(), end: String::new() };
+    let mut log = Log { role: "initiator", now: now(), drawn: Rc::default(), legs: Vec::new(), end: String::new() };
     let mut client = Client::new(initiator);
     client.scheme = scheme;
+    client.now = log.now;
     client.entropy = Box::new(Remembered { source: Seeded(2), drawn: Rc::clone(&log.drawn) });
     let mut turn = client.begin();
     let mut lines = std::io::stdin().lock().lines();
@@ -166,13 +171,16 @@ fn initiate(scheme: Scheme, framing: Framing, bindings: ChannelBindings) -> Log 
     }
 }
 
+/// The time at the start of the handshake, to the second: it stands still from then on.
+fn now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    UnixTime::from_micros(since.as_secs() * 1_000_000)
+}
+
 fn say(line: &str) {
     println!("{line}");
     std::io::stdout().flush().expect("the other end listens");
 }
-
-/// Of the certificate of the `bound` channel.
-const CERTIFICATE_HASH: [u8; 32] = [1; 32];
 
 /// Randomness that is kept, for the recording.
 struct Remembered {
