@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Explain(crate::explain::Args),
     /// Groups of local accounts.
     Group(crate::group::Args),
+    /// Fetch a page as a browser does that signs in by itself.
+    Get(crate::get::Args),
     /// Serve a site that signs Windows users in.
     Serve(crate::serve::Args),
     /// Local accounts.

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod explain;
 mod gateway;
+mod get;
 mod group;
 mod serve;
 mod transcript;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Check(args) => check::run(&args),
         cli::Command::Explain(args) => explain::run(&args),
+        cli::Command::Get(args) => get::run(&args),
         cli::Command::Group(args) => group::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::User(args) => user::run(&args),

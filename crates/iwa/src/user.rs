@@ -288,7 +288,7 @@ impl PasswordFrom {
 }
 
 /// A password that fills a stream, but for one line break at its end.
-fn password_from(stream: &mut dyn std::io::Read) -> Result<Secret<String>, Failure> {
+pub(crate) fn password_from(stream: &mut dyn std::io::Read) -> Result<Secret<String>, Failure> {
     // Allocated once, so that no copies of it stay behind where it grew.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     let read = stream.take(LONGEST as u64 + 1).read_to_end(&mut bytes);

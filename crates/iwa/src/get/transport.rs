@@ -1,0 +1,80 @@
+//! One connection to the server, kept for all requests of a page: what authenticates may be the connection.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Failure;
+use super::url::Url;
+
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub(super) async fn open(url: &Url) -> Result<Self, Failure> {
+        let authority = url.authority();
+        let failed = |what: &str| Failure::unreachable(format!("{authority}: {what}"));
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect((url.host.as_str(), url.port)))
+            .await
+            .map_err(|_| failed("no connection within 15 seconds"))?
+            .map_err(|error| failed(&error.to_string()))?;
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(LARGEST_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error.to_string()))?;
+        tokio::spawn(async move {
+            // What goes wrong is told to whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self { sender })
+    }
+
+    /// Whether it can carry another request.
+    pub(super) async fn is_open(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
+    pub(super) async fn send(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>, Failure> {
+        if !self.is_open().await {
+            return Err(Failure::unreachable(
+                "the server closed the connection in the middle of the handshake, which is the connection's and not the \
+                 request's; a proxy between may not keep connections open",
+            ));
+        }
+        let answer = self.sender.send_request(request.map(Full::new)).await;
+        answer.map_err(|error| Failure::unreachable(format!("no answer: {error}")))
+    }
+}
+
+/// Reads a body to its end and forgets it: the connection is free then.
+pub(super) async fn discard(body: Incoming) -> Result<(), Failure> {
+    copy(body, |_| Ok(())).await
+}
+
+/// Hands a body to `write`, piece by piece.
+pub(super) async fn copy(
+    mut body: Incoming,
+    mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::unreachable(format!("the answer breaks off: {error}")))?;
+        if let Some(bytes) = frame.data_ref() {
+            write(bytes)?;
+        }
+    }
+    Ok(())
+}
+
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Bytes of an answer's head: a token may be 64 KiB before base64.
+const LARGEST_HEAD: usize = 256 << 10;
