@@ -130,7 +130,8 @@ async fn get(args: &Args) -> Result<StatusCode, Failure> {
     let request = request(args, &url)?;
     let mut schemes: Vec<Scheme> = Vec::new();
     for scheme in args.providers.iter().map(|provider| provider.scheme()) {
-        if !schemes.contains(&scheme) && !(args.no_negotiate && scheme == Scheme::Negotiate) {
+        let unchecked = args.no_negotiate && scheme == Scheme::Negotiate;
+        if !unchecked && !schemes.contains(&scheme) {
             schemes.push(scheme);
         }
     }

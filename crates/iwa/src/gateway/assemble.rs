@@ -1,16 +1,23 @@
 //! From a configuration to a site that runs: keys and accounts are opened here, once, and never on the way of a request.
 
 use core::fmt;
+use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use iwa_auth::accept::AcceptorConfig;
-use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified, ReplayCache};
-use iwa_auth::{Acceptor, Mechanism, Secret, ntlm};
+use iwa_auth::krb5::acceptor::ServicePolicy;
+use iwa_auth::krb5::etype::Etype;
+use iwa_auth::krb5::keys::ServiceNames;
+use iwa_auth::krb5::pac::PacPolicy;
+use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
+use iwa_auth::{Acceptor, Mechanism, Secret, krb5, ntlm};
 use iwa_domain::local::LocalAccounts;
-use iwa_http::{Authenticator, HalfOpen, Os, Ports};
+use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
+use iwa_wire::keytab::Keytab;
 
+use super::replay::ReplayMemory;
 use super::site::{Content, Files, Route, Site};
 use crate::config::Config;
 
@@ -33,14 +40,18 @@ impl From<io::Error> for Problem {
 /// What outlives a reload, because it remembers.
 #[derive(Clone)]
 pub(crate) struct Kept {
-    replay: Arc<dyn ReplayCache>,
+    pub(super) replay: Arc<ReplayMemory>,
     half_open: Arc<HalfOpen>,
 }
 
 impl Kept {
     pub(crate) fn new(config: &Config) -> Result<Self, Problem> {
+        let skew = config.kerberos.as_ref().map_or(Duration::ZERO, |kerberos| kerberos.clock_skew);
+        let state = config.accounts.as_ref().map(|accounts| accounts.state.as_path());
+        let port = config.server.listen.first().map_or(0, |address| address.port());
+        let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
-        Ok(Self { replay: Arc::new(NoReplayCache), half_open: Arc::new(half_open) })
+        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open) })
     }
 }
 
@@ -58,7 +69,7 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
             Some(accounts) => Arc::new(accounts.clone()),
             None => Arc::new(NoAccounts),
         },
-        replay: Arc::clone(&kept.replay),
+        replay: Arc::clone(&kept.replay) as _,
         half_open: Arc::clone(&kept.half_open),
         system: Arc::new(Os),
         logon_timeout: config.limits.logon_timeout,
@@ -135,13 +146,34 @@ fn keys(config: &Config) -> Result<Option<Keys>, Problem> {
 }
 
 fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Keys>) -> Result<Acceptor, Problem> {
-    let _ = keys;
     Ok(Acceptor::new(AcceptorConfig {
         mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
-        krb5: None,
+        krb5: keys.as_ref().map(|keys| krb5(config, keys)).transpose()?,
         ntlm: accounts.as_ref().map(|accounts| ntlm(&config.ntlm, accounts)).transpose()?,
         binding: config.authentication.token_checking,
     }))
+}
+
+/// Kerberos, with the keys of the keytab.
+fn krb5(config: &Config, keys: &Keys) -> Result<krb5::acceptor::Service, Problem> {
+    let Some(section) = &config.kerberos else { return Err(Problem("there is no [kerberos]".to_owned())) };
+    let path = keys.stamp.path().display();
+    let keytab = Keytab::parse(keys.bytes.expose()).map_err(|error| Problem(format!("the keytab {path}: {error}")))?;
+    let prepared = krb5::keys::Keys::of_keytabs([keytab]);
+    if prepared.is_empty() {
+        return Err(Problem(format!("the keytab {path} has no key of an encryption type that is known")));
+    }
+    let mut policy = ServicePolicy { skew: section.clock_skew, ..ServicePolicy::default() };
+    if section.rc4 {
+        policy.etypes.push(Etype::Rc4Hmac);
+    }
+    if !section.pac_required {
+        policy.pac = PacPolicy::Optional;
+    }
+    if !section.service_names.is_empty() {
+        policy.names = ServiceNames::Listed(section.service_names.clone());
+    }
+    Ok(krb5::acceptor::Service::new(prepared, policy))
 }
 
 /// NTLM, under the names of the accounts' machine unless the configuration has others.
@@ -182,16 +214,3 @@ impl Logon for NoAccounts {
 }
 
 const NO_ACCOUNTS: &str = "the configuration has no [accounts]";
-
-struct NoReplayCache;
-
-impl ReplayCache for NoReplayCache {
-    fn check(
-        &self,
-        _: iwa_auth::ports::ReplayKey,
-        _: iwa_auth::UnixTime,
-        _: iwa_auth::UnixTime,
-    ) -> iwa_auth::ports::ReplayVerdict {
-        iwa_auth::ports::ReplayVerdict::Unavailable("there is none")
-    }
-}

@@ -10,6 +10,7 @@
 //! | files, or a page that says who you are | [`site`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
+//! | which Kerberos authenticators were seen, over restarts | [`replay`] |
 //! | new configuration and new keys, without dropping a connection | [`reload`] |
 
 pub(crate) mod assemble;
@@ -21,6 +22,7 @@ pub(crate) mod listen;
 pub(crate) mod pages;
 pub(crate) mod path;
 pub(crate) mod reload;
+pub(crate) mod replay;
 pub(crate) mod site;
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use assemble::{Kept, Problem};
 use exchange::{Audit, RequestId};
+use replay::ReplayMemory;
 use site::Site;
 
 /// What runs. What a reload replaces is in [`Site`]; the rest lives as long as the process.
@@ -66,6 +69,7 @@ pub(crate) struct Running {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
+    replay: Arc<ReplayMemory>,
 }
 
 impl Running {
@@ -80,6 +84,7 @@ impl Running {
         if let Err(error) = self.served.await {
             tracing::error!(%error, "the server did not end well");
         }
+        self.replay.close(Os.now());
     }
 }
 
@@ -92,6 +97,7 @@ pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn
     let site = assemble::site(config, &kept)?;
     let listeners = listen::bind(&config.server.listen).await.map_err(Problem::from)?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let replay = Arc::clone(&kept.replay);
     let gateway = Arc::new(Gateway {
         site: ArcSwap::from_pointee(site),
         kept,
@@ -103,5 +109,5 @@ pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
     let served = tokio::spawn(listen::serve(gateway, listeners, config.limits.clone(), stopping));
-    Ok(Running { addresses, stop, served })
+    Ok(Running { addresses, stop, served, replay })
 }

@@ -56,8 +56,8 @@ impl CredentialArgs {
         let mut kdcs = Kdcs::from_krb5_conf(&conf);
         for kdc in &self.kdc {
             let parsed = kdc.split_once('=').and_then(|(realm, host)| Some((realm, KdcAddress::parse(host)?)));
-            let (realm, address) =
-                parsed.ok_or_else(|| Failure::usage(format!("--kdc `{kdc}`: write EXAMPLE.TEST=kdc.example.test:88")))?;
+            let (realm, address) = parsed
+                .ok_or_else(|| Failure::usage(format!("--kdc `{kdc}`: write EXAMPLE.TEST=kdc.example.test:88")))?;
             kdcs.add(realm, [address]);
         }
         let found = match (&self.user, &self.keytab) {
@@ -144,7 +144,9 @@ fn hash(file: &Path) -> Result<NtHash, Failure> {
     let mut digits = text.expose().trim().chars();
     let mut hash = [0; 16];
     for byte in &mut hash {
-        let mut digit = || digits.next().and_then(|digit| digit.to_digit(16)).ok_or_else(|| bad("32 hexadecimal digits are wanted"));
+        let mut digit = || {
+            digits.next().and_then(|digit| digit.to_digit(16)).ok_or_else(|| bad("32 hexadecimal digits are wanted"))
+        };
         *byte = (digit()? << 4 | digit()?) as u8;
     }
     if digits.next().is_some() {

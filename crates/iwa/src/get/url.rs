@@ -37,7 +37,9 @@ impl FromStr for Url {
         }
         let authority = uri.authority().ok_or("the URL has no host")?;
         if authority.as_str().contains('@') {
-            return Err("a user in the URL is not taken: passwords do not belong on a command line; use --user".to_owned());
+            return Err(
+                "a user in the URL is not taken: passwords do not belong on a command line; use --user".to_owned()
+            );
         }
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         if host.is_empty() {
