@@ -233,3 +233,211 @@ fn krb_cred(tgt: &Credential, key: &ProtocolKey, env: &mut Env<'_>, out: &mut Ve
     KrbCred { tickets: SequenceOf::of(&tickets), enc_part }.write(out);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use iwa_wire::krb5::error::code;
+    use iwa_wire::krb5::{Principal, PrincipalName, TicketFlags};
+
+    use super::*;
+    use crate::reject::Reason;
+
+    /// Bytes that are all different, and the same in every run.
+    struct Counter(u8);
+
+    impl crate::env::Entropy for Counter {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), crate::env::EntropyError> {
+            for byte in out {
+                self.0 = self.0.wrapping_add(1);
+                *byte = self.0;
+            }
+            Ok(())
+        }
+    }
+
+    const NOW: UnixTime = UnixTime::from_micros(1_700_000_000_123_456);
+
+    fn key(fill: u8) -> Key {
+        Key::new(Etype::Aes256CtsHmacSha1, &[fill; 32]).unwrap()
+    }
+
+    fn credential(server: Principal, session: u8) -> Credential {
+        let enc_part = EncryptedData { etype: 18, kvno: Some(1), cipher: b"opaque" };
+        let mut ticket = Vec::new();
+        Ticket::new(server.realm(), server.name(), enc_part).write(&mut ticket);
+        Credential {
+            client: Principal::user("wëb", "EXAMPLE.TEST"),
+            server,
+            key: key(session),
+            flags: TicketFlags::FORWARDABLE,
+            authtime: KerberosTime(NOW.secs()),
+            starttime: KerberosTime(NOW.secs()),
+            endtime: KerberosTime(NOW.secs() + 36_000),
+            renew_till: None,
+            ticket,
+            clock_offset: 0,
+        }
+    }
+
+    fn begin(mutual: bool, delegate: bool, bindings: &ChannelBindings) -> (Pending, Vec<u8>) {
+        let service = credential(Principal::service("HTTP", "www.example.test", "EXAMPLE.TEST"), 7);
+        let forwarded = Some(credential(Principal::krbtgt("EXAMPLE.TEST", "EXAMPLE.TEST"), 8));
+        let ticket = ServiceTicket { service, forwarded, new: Vec::new() };
+        let mut env = Env { now: NOW, entropy: &mut Counter(0) };
+        let mut out = Vec::new();
+        let pending = initiate(&ticket, Options { mutual, delegate, bindings }, &mut env, &mut out).unwrap();
+        (pending, out)
+    }
+
+    fn pending() -> Pending {
+        begin(true, false, &ChannelBindings::none()).0
+    }
+
+    /// What the acceptor reads in the authenticator.
+    fn read(token: &[u8], look: impl FnOnce(&ApReq<'_>, &Authenticator<'_>)) {
+        let token = KrbToken::parse(token, 0).unwrap();
+        assert_eq!(token.id, TokenId::ApReq);
+        let ap_req = ApReq::parse(token.message).unwrap();
+        let mut scratch = Vec::new();
+        let plain = key(7).decrypt(usage::AP_REQ_AUTHENTICATOR, ap_req.authenticator.cipher, &mut scratch).unwrap();
+        look(&ap_req, &Authenticator::parse(plain).unwrap());
+    }
+
+    fn ap_rep(under: &Key, change: impl FnOnce(&mut EncApRepPart<'_>)) -> Vec<u8> {
+        let mut part = EncApRepPart {
+            ctime: KerberosTime(NOW.secs()),
+            cusec: NOW.subsec_micros(),
+            subkey: Some(EncryptionKey { etype: 18, value: &[9; 32] }),
+            seq_number: Some(5),
+        };
+        change(&mut part);
+        let (mut plain, mut cipher, mut message, mut out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        part.write(&mut plain);
+        under.encrypt(usage::AP_REP, &plain, &mut Counter(50), &mut cipher).unwrap();
+        ApRep { enc_part: EncryptedData { etype: 18, kvno: None, cipher: &cipher } }.write(&mut message);
+        KrbToken { mech: MechType::KRB5, id: TokenId::ApRep, message: &message, message_offset: 0 }.write(&mut out);
+        out
+    }
+
+    fn reason(result: Result<Context, Reject>) -> Reason {
+        result.map(|_| ()).unwrap_err().reason
+    }
+
+    #[test]
+    fn the_authenticator_says_what_was_wanted() {
+        let tls = ChannelBindings::tls_server_end_point(&[3; 32]);
+        read(&begin(true, false, &tls).1, |ap_req, authenticator| {
+            assert_eq!(ap_req.ap_options, ap_options::MUTUAL_REQUIRED);
+            assert_eq!(authenticator.cname, PrincipalName::of(1, &["wëb"]));
+            assert_eq!((authenticator.ctime.0, authenticator.cusec), (NOW.secs(), 123_456));
+            let checksum = GssChecksum::parse(authenticator.cksum.unwrap().checksum).unwrap();
+            assert_eq!(checksum.bindings, tls.presented());
+            assert_eq!(checksum.flags, gss_flags::MUTUAL | gss_flags::INTEG);
+            assert_eq!(checksum.delegated, None);
+            let mut words = Vec::new();
+            let data = authenticator.authorization_data.unwrap();
+            data.visit(&mut |element| {
+                words.push((element.ad_type, element.ad_data.to_vec()));
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(words, [(ad_type::AP_OPTIONS, AP_OPTION_CBT.to_le_bytes().to_vec())]);
+        });
+        read(&begin(false, false, &ChannelBindings::none()).1, |ap_req, authenticator| {
+            assert_eq!(ap_req.ap_options, 0);
+            assert!(authenticator.authorization_data.is_none());
+            assert_eq!(GssChecksum::parse(authenticator.cksum.unwrap().checksum).unwrap().bindings, [0; 16]);
+        });
+    }
+
+    #[test]
+    fn the_forwarded_tgt_goes_under_the_session_key() {
+        read(&begin(true, true, &ChannelBindings::none()).1, |_, authenticator| {
+            let checksum = GssChecksum::parse(authenticator.cksum.unwrap().checksum).unwrap();
+            let cred = KrbCred::parse(checksum.delegated.unwrap()).unwrap();
+            let mut scratch = Vec::new();
+            let plain = key(7).decrypt(usage::KRB_CRED, cred.enc_part.cipher, &mut scratch).unwrap();
+            let part = EncKrbCredPart::parse(plain).unwrap();
+            let info = part.ticket_info.iter().next().unwrap();
+            assert_eq!(info.key.value, key(8).expose());
+            assert_eq!(cred.tickets.iter().count(), 1);
+        });
+    }
+
+    #[test]
+    fn an_ap_rep_proves_the_server_with_and_without_framing() {
+        let framed = ap_rep(&key(7), |_| {});
+        let context = pending().finish(&framed).unwrap();
+        assert!(context.mutual());
+        let bare = KrbToken::parse(&framed, 0).unwrap().message;
+        assert!(pending().finish(bare).is_ok());
+        assert!(!pending().finish_one_way().mutual());
+    }
+
+    #[test]
+    fn both_ends_sign_under_the_acceptors_subkey() {
+        let mut context = pending().finish(&ap_rep(&key(7), |_| {})).unwrap();
+        let acceptor = MicKey::new(key(9), true);
+        let (mut ours, mut again, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        context.sign(b"list", &mut ours);
+        context.sign(b"list", &mut again);
+        let first = acceptor.verify(Sender::Initiator, b"list", &ours).unwrap();
+        assert_eq!(acceptor.verify(Sender::Initiator, b"list", &again), Ok(first + 1));
+        acceptor.sign(Sender::Acceptor, 5, b"list", &mut theirs);
+        assert_eq!(context.verify(b"list", &theirs), Ok(()));
+        assert!(context.verify(b"lisT", &theirs).is_err());
+        assert!(context.verify(b"list", &ours).is_err(), "reflected");
+    }
+
+    #[test]
+    fn an_ap_rep_that_proves_nothing_is_refused() {
+        for token in [
+            ap_rep(&key(6), |_| {}),
+            ap_rep(&key(7), |part| part.ctime.0 += 1),
+            ap_rep(&key(7), |part| part.cusec += 1),
+            ap_rep(&key(7), |part| part.subkey = Some(EncryptionKey { etype: 3, value: &[9; 8] })),
+            ap_rep(&key(7), |part| part.subkey = Some(EncryptionKey { etype: 18, value: &[9; 16] })),
+        ] {
+            assert_eq!(reason(pending().finish(&token)), Reason::Peer(Peer::NotMutual));
+        }
+        let whole = ap_rep(&key(7), |_| {});
+        for cut in 0..whole.len() {
+            assert!(pending().finish(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        // Our own token, reflected.
+        let ours = begin(true, false, &ChannelBindings::none()).1;
+        assert!(matches!(reason(pending().finish(&ours)), Reason::Malformed(Malformed::OutOfSequence { .. })));
+    }
+
+    #[test]
+    fn what_the_server_says_in_an_error_is_told() {
+        let error = |error_code, stime: i64| {
+            let mut message = Vec::new();
+            KrbError {
+                ctime: None,
+                cusec: None,
+                stime: KerberosTime(stime),
+                susec: 0,
+                error_code,
+                crealm: None,
+                cname: None,
+                realm: "EXAMPLE.TEST".into(),
+                sname: PrincipalName::of(2, &["HTTP", "www.example.test"]),
+                e_text: Some("in its own words".into()),
+                e_data: None,
+            }
+            .write(&mut message);
+            let mut out = Vec::new();
+            KrbToken { mech: MechType::KRB5, id: TokenId::Error, message: &message, message_offset: 0 }.write(&mut out);
+            out
+        };
+        let skew = reason(pending().finish(&error(code::KRB_AP_ERR_SKEW, NOW.secs() + 1000)));
+        assert_eq!(skew, Reason::Peer(Peer::ClockSkew { seconds: -1000, allowed: 300 }));
+        match reason(pending().finish(&error(code::KRB_AP_ERR_MODIFIED, NOW.secs()))) {
+            Reason::Peer(Peer::Rejected { said }) => {
+                assert!(said.contains("KRB_AP_ERR_MODIFIED") && said.contains("in its own words"), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -215,7 +215,7 @@ pub struct NeedKdc {
 #[derive(Debug)]
 enum Exchange {
     As(AsExchange),
-    Tgs(TgsExchange),
+    Tgs(Box<TgsExchange>),
 }
 
 impl NeedKdc {
@@ -251,12 +251,12 @@ impl NeedKdc {
     /// # Errors
     /// [`Unavailable::Kdc`].
     pub fn unanswered(self, why: String) -> Result<Step, Reject> {
-        match self.exchange {
-            Exchange::Tgs(TgsExchange { purpose: Purpose::Forward { service }, .. }) => {
-                Ok(self.task.done(*service, None))
-            }
-            _ => Err(Unavailable::Kdc(why).into()),
+        if let Exchange::Tgs(exchange) = self.exchange
+            && let Purpose::Forward { service } = exchange.purpose
+        {
+            return Ok(self.task.done(*service, None));
         }
+        Err(Unavailable::Kdc(why).into())
     }
 }
 
@@ -280,6 +280,8 @@ struct Task {
 const REQUESTS_LIMIT: usize = 16;
 /// How many realms may be on the way.
 const REALMS_LIMIT: usize = 10;
+/// By how much an unprotected answer may set our clock, in seconds.
+const MAX_CORRECTION: u64 = 12 * 3600;
 /// By how much clocks may differ before it is worth correcting, in seconds.
 const CLOCK_SKEW: i64 = 300;
 
@@ -372,11 +374,14 @@ impl Task {
         Ok(())
     }
 
-    /// Takes the KDC's clock from an error, if that is worth another try.
+    /// Takes the KDC's clock from an error, if that is worth another try. Nothing protects an error: whoever sets our clock
+    /// at will has proofs made that are good later.
     fn follow_clock(&mut self, error: &KrbError<'_>, env: &Env<'_>) -> bool {
         let offset = error.stime.0.saturating_sub(env.now.secs());
-        let worth = (offset - self.offset).abs() > 1;
-        self.offset = offset;
+        let worth = offset.abs_diff(self.offset) > 1 && offset.unsigned_abs() <= MAX_CORRECTION;
+        if worth {
+            self.offset = offset;
+        }
         worth
     }
 }

@@ -117,7 +117,7 @@ impl TgsExchange {
             req_body: KdcReqBody { raw: &encoded_body, ..body },
         }
         .write(&mut request);
-        Ok(Step::NeedKdc(NeedKdc { task, exchange: Exchange::Tgs(self), request }))
+        Ok(Step::NeedKdc(NeedKdc { task, exchange: Exchange::Tgs(Box::new(self)), request }))
     }
 
     pub(super) fn answer(self, task: Task, reply: &[u8], env: &mut Env<'_>) -> Result<Step, Reject> {
