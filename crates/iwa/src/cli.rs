@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Group(crate::group::Args),
     /// Fetch a page as a browser does that signs in by itself.
     Get(crate::get::Args),
+    /// A KDC for the local accounts.
+    Kdc(crate::kdc::Args),
     /// Serve a site that signs Windows users in.
     Serve(crate::serve::Args),
     /// Local accounts.

@@ -8,6 +8,8 @@ mod explain;
 mod gateway;
 mod get;
 mod group;
+mod kdc;
+mod keytab;
 mod serve;
 mod transcript;
 mod user;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         cli::Command::Explain(args) => explain::run(&args),
         cli::Command::Get(args) => get::run(&args),
         cli::Command::Group(args) => group::run(&args),
+        cli::Command::Kdc(args) => kdc::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::User(args) => user::run(&args),
     }
