@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::{BindingPolicy, Mechanism};
 use iwa_domain::local::LocalAccounts;
@@ -13,7 +14,7 @@ use iwa_wire::explain::printable;
 
 use crate::config::{Config, Kerberos, KeytabSummary, Loaded, Problem, Severity, load};
 use crate::gateway::audit::Period;
-use crate::gateway::authorize::{Access, Role, Rule, User};
+use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 
 /// Check a configuration, and say in words what it means.
 ///
@@ -83,14 +84,14 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
 
 fn sign_in(page: &mut Page, config: &Config) {
     let policy = &config.authentication.policy;
-    page.line(
-        "anonymous",
-        if policy.anonymous {
-            "yes: a request without credentials is served, as nobody, where the rules let it"
-        } else {
-            "no: a request without credentials is asked to sign in (401.2)"
-        },
-    );
+    if policy.anonymous {
+        page.line(
+            "anonymous",
+            format_args!("yes: a request without credentials is served, as nobody, {}", where_anonymous(config)),
+        );
+    } else {
+        page.line("anonymous", "no: a request without credentials is asked to sign in (401.2)");
+    }
     for (n, provider) in policy.providers.iter().enumerate() {
         let meaning = match provider {
             Provider::Negotiate => match (&config.kerberos, &config.accounts) {
@@ -134,6 +135,20 @@ fn sign_in(page: &mut Page, config: &Config) {
     );
 }
 
+/// Which routes let in whoever does not sign in.
+fn where_anonymous(config: &Config) -> String {
+    let open = config.routes.iter().filter(|route| {
+        // No name can match nobody, so that it does not matter what names mean.
+        decide(&route.rules, None, &http::Method::GET, &NoNames) == Decision::Allowed
+    });
+    let paths: Vec<_> = open.map(|route| route.path.as_str()).collect();
+    match paths.len() {
+        0 => "but no route lets it in (401.2)".to_owned(),
+        all if all == config.routes.len() => "everywhere".to_owned(),
+        _ => format!("at {} alone", paths.join(", ")),
+    }
+}
+
 fn kerberos(page: &mut Page, kerberos: Option<&Kerberos>) {
     let Some(kerberos) = kerberos else { return page.line("kerberos", "off: there is no [kerberos] keytab") };
     page.line("kerberos", format_args!("keys from {}", kerberos.keytab.display()));
@@ -149,6 +164,11 @@ fn kerberos(page: &mut Page, kerberos: Option<&Kerberos>) {
         "tickets for any of these are taken".to_owned()
     } else {
         format!("tickets are taken for {} alone", printable(&kerberos.service_names.join(", ")))
+    });
+    page.more(match &kerberos.client_realms {
+        ClientRealms::OfTheKeytab => "clients of the keytab's realm are let in".to_owned(),
+        ClientRealms::Listed(realms) => format!("clients of {} are let in", printable(&realms.join(", "))),
+        ClientRealms::AnyTrusted => "clients of every realm that the KDC trusts are let in".to_owned(),
     });
     page.more(format_args!(
         "clocks may differ by {}; a ticket without a PAC is {}; RC4 is {}",

@@ -150,8 +150,9 @@ impl FailureFile {
     }
 }
 
+/// The first place belongs to nobody: [`NOBODY`].
 fn place(rid: Rid) -> u64 {
-    u64::from(rid.saturating_sub(FIRST_RID)) * SIZE as u64
+    u64::from(rid.saturating_sub(NOBODY)) * SIZE as u64
 }
 
 /// `None` if the record is torn.
@@ -197,6 +198,10 @@ fn checksum(rid: Rid, failures: &Failures) -> u64 {
         .flat_map(|field| field.to_le_bytes())
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+/// The RID under which failures of accounts that are not there are counted, which locks nobody out: it is done so that they
+/// cost what the others cost.
+pub(super) const NOBODY: Rid = FIRST_RID - 1;
 
 const FILE: &str = "failures";
 const SIZE: usize = 32;

@@ -13,7 +13,7 @@ use iwa_auth::{Account, NtStatus, Secret, UnixTime};
 
 use super::record::User;
 use super::snapshot::Snapshot;
-use super::{AccountsError, LocalAccounts, now};
+use super::{AccountsError, LocalAccounts, Lockout, failures, now};
 
 impl Logon for LocalAccounts {
     fn network<'a>(&'a self, logon: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
@@ -49,7 +49,7 @@ impl LocalAccounts {
     ) -> Result<LogonInfo, LogonError> {
         let user = snapshot.logon_account(&logon.domain, &logon.user);
         self.check_lockout(user, now)?;
-        let nobody = Secret::new(NOBODY);
+        let nobody = Secret::new(NO_HASH);
         let hash = user.map_or(&nobody, |user| &user.nt_hash);
         let verified =
             crypto::verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response);
@@ -73,7 +73,7 @@ impl LocalAccounts {
     ) -> Result<PasswordVerified, LogonError> {
         let user = snapshot.logon_account(domain, user);
         self.check_lockout(user, now)?;
-        let hash = user.map_or(&NOBODY, |user| user.nt_hash.expose());
+        let hash = user.map_or(&NO_HASH, |user| user.nt_hash.expose());
         let right = crypto::nt_hash(password.expose()).ct_eq(hash);
         let user = self.conclude(user, right, now)?;
         Ok(PasswordVerified::by_authority(snapshot.account(user), snapshot.group_sids(user.rid)))
@@ -84,12 +84,11 @@ impl LocalAccounts {
     /// # Errors
     /// [`NtStatus::ACCOUNT_LOCKED_OUT`], or that the failures cannot be read.
     pub fn check_lockout(&self, user: Option<&User>, now: UnixTime) -> Result<(), LogonError> {
-        match user {
-            Some(user) if self.failures(user.rid).map_err(unavailable)?.locked(now) => {
-                Err(LogonError::Refused(NtStatus::ACCOUNT_LOCKED_OUT))
-            }
-            _ => Ok(()),
+        let rid = user.map_or(failures::NOBODY, |user| user.rid);
+        if self.failures(rid).map_err(unavailable)?.locked(now) {
+            return Err(LogonError::Refused(NtStatus::ACCOUNT_LOCKED_OUT));
         }
+        Ok(())
     }
 
     /// Ends an attempt: counts it, and says whether the account may in. `right` is what the proof showed.
@@ -98,8 +97,12 @@ impl LocalAccounts {
     /// Why the account may not in.
     pub fn conclude<'s>(&self, user: Option<&'s User>, right: bool, now: UnixTime) -> Result<&'s User, LogonError> {
         let refused = |status| Err(LogonError::Refused(status));
-        let Some(user) = user else { return refused(NtStatus::NO_SUCH_USER) };
         let failures = &self.inner.failures;
+        let Some(user) = user else {
+            let never = Lockout { threshold: 0, ..Lockout::default() };
+            failures.count(failures::NOBODY, &never, now).map_err(unavailable)?;
+            return refused(NtStatus::NO_SUCH_USER);
+        };
         if !right {
             let after = failures.count(user.rid, &self.inner.lockout, now).map_err(unavailable)?;
             if after.locked(now) {
@@ -163,4 +166,4 @@ fn unavailable(error: AccountsError) -> LogonError {
 
 /// What an unknown account is compared with: no password has this NT hash as far as anybody knows, and a logon without an
 /// account is refused whatever the comparison says.
-const NOBODY: [u8; 16] = [0x5a; 16];
+const NO_HASH: [u8; 16] = [0x5a; 16];

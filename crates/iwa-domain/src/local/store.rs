@@ -110,6 +110,10 @@ impl Store {
 
     /// Reads everything, with the stamp that belongs to it.
     pub(super) fn load(&self) -> Result<(Snapshot, Stamp), AccountsError> {
+        damage_is_an_error(|| self.load_unguarded())
+    }
+
+    fn load_unguarded(&self) -> Result<(Snapshot, Stamp), AccountsError> {
         self.read(|transaction| {
             let meta = transaction.open_table(META).map_err(self.failed())?;
             let machine = meta.get(KEY_MACHINE).map_err(self.failed())?;
@@ -138,7 +142,7 @@ impl Store {
 
     /// Reads the number of the last change, with the stamp that belongs to it.
     pub(super) fn generation(&self) -> Result<(u64, Stamp), AccountsError> {
-        self.read(|transaction| self.generation_in(transaction))
+        damage_is_an_error(|| self.read(|transaction| self.generation_in(transaction)))
     }
 
     /// Makes one change, whole or not at all: when this returns, it is on the disk and the file is free again.
@@ -146,13 +150,15 @@ impl Store {
         &self,
         change: impl FnOnce(&Edit<'_>) -> Result<T, AccountsError>,
     ) -> Result<T, AccountsError> {
-        let database = self.patiently(|| builder().open(&self.path))?;
-        self.transact(database, |transaction| {
-            let edit = Edit { store: self, transaction };
-            edit.check_format()?;
-            let done = change(&edit)?;
-            edit.count()?;
-            Ok(done)
+        damage_is_an_error(|| {
+            let database = self.patiently(|| builder().open(&self.path))?;
+            self.transact(database, |transaction| {
+                let edit = Edit { store: self, transaction };
+                edit.check_format()?;
+                let done = change(&edit)?;
+                edit.count()?;
+                Ok(done)
+            })
         })
     }
 
@@ -365,6 +371,13 @@ fn sync_dir(dir: &Path) {
     if let Ok(dir) = fs::File::open(dir) {
         let _ = dir.sync_all();
     }
+}
+
+/// redb trusts a file that was closed tidily, and panics on one that something else has changed since.
+fn damage_is_an_error<T>(work: impl FnOnce() -> Result<T, AccountsError>) -> Result<T, AccountsError> {
+    // Nothing outlives the panic: the database is opened and closed inside.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or(Err(AccountsError::Damaged { what: "the database file" }))
 }
 
 fn builder() -> Builder {

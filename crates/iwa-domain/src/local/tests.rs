@@ -320,6 +320,12 @@ fn child(state: &State, job: &str) -> std::process::Child {
 #[ignore = "the other process of the tests below"]
 fn child_process() {
     let Some(dir) = std::env::var_os("IWA_TEST_STATE") else { return };
+    if std::env::var("IWA_TEST_JOB").unwrap() == "create" {
+        for n in 0.. {
+            let dir = Path::new(&dir).join(n.to_string());
+            LocalAccounts::open_or_create(&dir, "web", "EXAMPLE.TEST", Lockout::default()).unwrap();
+        }
+    }
     let accounts = LocalAccounts::open(Path::new(&dir), Lockout::default()).unwrap();
     let job = std::env::var("IWA_TEST_JOB").unwrap();
     let rounds = if job.starts_with("forever") { u32::MAX } else { 20 };
@@ -330,6 +336,80 @@ fn child_process() {
         accounts.set_service_keys("HTTP/web.example.test").unwrap();
         assert!(accounts.snapshot().unwrap().group(&name).is_some());
     }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_creates_leaves_all_or_nothing() {
+    for round in 0..8u64 {
+        let state = State::new();
+        std::fs::create_dir(&state.0).unwrap();
+        let mut child = child(&state, "create");
+        std::thread::sleep(Duration::from_millis(20 + 17 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for entry in std::fs::read_dir(&state.0).unwrap() {
+            let dir = entry.unwrap().path();
+            let whole = match LocalAccounts::open(&dir, Lockout::default()) {
+                Ok(accounts) => Some(accounts.snapshot().unwrap().machine().clone()),
+                Err(AccountsError::Absent { .. }) => None,
+                Err(error) => panic!("{error}"),
+            };
+            let (accounts, created) =
+                LocalAccounts::open_or_create(&dir, "web", "EXAMPLE.TEST", Lockout::default()).unwrap();
+            assert_eq!(created, whole.is_none());
+            assert!(whole.is_none_or(|machine| machine == *accounts.snapshot().unwrap().machine()));
+        }
+    }
+}
+
+#[test]
+fn two_that_create_at_once_get_the_same_accounts() {
+    let state = State::new();
+    let machines: Vec<_> = std::thread::scope(|scope| {
+        let creators: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let opened = LocalAccounts::open_or_create(&state.0, "web", "EXAMPLE.TEST", Lockout::default());
+                    let (accounts, created) = opened.unwrap();
+                    (accounts.snapshot().unwrap().machine().sid, created)
+                })
+            })
+            .collect();
+        creators.into_iter().map(|creator| creator.join().unwrap()).collect()
+    });
+    assert_eq!(machines.iter().filter(|(_, created)| *created).count(), 1);
+    assert!(machines.iter().all(|(sid, _)| *sid == machines[0].0));
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_never_a_panic() {
+    let state = State::new();
+    let accounts = state.create();
+    for n in 0..30 {
+        accounts.add_group(&format!("group{n}"), "a comment that fills the page somewhat").unwrap();
+    }
+    drop(accounts);
+    let file = state.0.join("accounts.redb");
+    let whole = std::fs::read(&file).unwrap();
+    let mut refused = 0;
+    for n in 0..120usize {
+        let mut damaged = whole.clone();
+        let start = (n * 7919) % damaged.len();
+        let end = (start + 64).min(damaged.len());
+        damaged[start..end].iter_mut().for_each(|byte| *byte ^= 0xa5);
+        std::fs::write(&file, &damaged).unwrap();
+        let Ok(accounts) = LocalAccounts::open(&state.0, Lockout::default()) else {
+            refused += 1;
+            continue;
+        };
+        let _ = accounts.add_group("another", "");
+        let _ = accounts.snapshot();
+    }
+    for cut in [0, 1, 100, 4096, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        refused += usize::from(LocalAccounts::open(&state.0, Lockout::default()).is_err());
+    }
+    assert!(refused > 10, "{refused}");
 }
 
 #[test]
@@ -449,6 +529,11 @@ async fn ntlm_refuses_with_the_status_that_windows_has_for_it() {
     for (n, (logon, status)) in wrong.iter().enumerate() {
         assert_eq!(refused(&accounts, logon).await, *status, "{n}");
     }
+    // Accounts that are not there cost what the others do: a record is written, which locks nobody out.
+    for _ in 0..20 {
+        assert_eq!(refused(&accounts, &ntlm("mallory", "WEB", "x")).await, NtStatus::NO_SUCH_USER);
+    }
+    assert!(accounts.failures(999).unwrap().count > 20);
     // The hash of nobody opens nothing.
     let key = crypto::ntowfv2(&Secret::new([0x5a; 16]), "mallory", "WEB");
     let mut forged = ntlm("mallory", "WEB", "x");

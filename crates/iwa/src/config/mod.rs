@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iwa_auth::BindingPolicy;
+use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_domain::local::Lockout;
 
 use crate::gateway::authorize::Rule;
@@ -82,15 +83,24 @@ pub(crate) struct Kerberos {
     pub(crate) rc4: bool,
     /// `pac`: whether a ticket must have a PAC.
     pub(crate) pac_required: bool,
-    /// `service-names`: the principals (`HTTP/host`, with or without realm) that tickets may be for; empty means every one
-    /// in the keytab.
+    /// `service-names`: what tickets may be for (`HTTP/host`, or `HTTP` for every host); empty means the principals of the
+    /// keytab.
     pub(crate) service_names: Vec<String>,
+    /// `client-realms`: whose clients are let in.
+    pub(crate) client_realms: ClientRealms,
 }
 
 impl Kerberos {
     /// Kerberos with this keytab and everything else by default.
     pub(crate) fn with_keytab(keytab: PathBuf) -> Self {
-        Self { keytab, clock_skew: Duration::from_secs(300), rc4: false, pac_required: true, service_names: Vec::new() }
+        Self {
+            keytab,
+            clock_skew: Duration::from_secs(300),
+            rc4: false,
+            pac_required: true,
+            service_names: Vec::new(),
+            client_realms: ClientRealms::OfTheKeytab,
+        }
     }
 }
 
@@ -105,6 +115,10 @@ pub(crate) struct Ntlm {
     pub(crate) dns_computer_name: Option<String>,
     /// `dns-domain-name`: `MsvAvDnsDomainName`.
     pub(crate) dns_domain_name: Option<String>,
+    /// `dns-tree-name`: `MsvAvDnsTreeName`.
+    pub(crate) dns_tree_name: Option<String>,
+    /// `require-mic`: refuse clients that announce no MIC.
+    pub(crate) require_mic: bool,
     /// `target-names`: the SPNs that `MsvAvTargetName` may hold; empty means that it is not checked.
     pub(crate) target_names: Vec<String>,
     /// `clock-skew`: how old or new a response may claim to be.
@@ -120,6 +134,8 @@ impl Default for Ntlm {
             domain_name: None,
             dns_computer_name: None,
             dns_domain_name: None,
+            dns_tree_name: None,
+            require_mic: false,
             target_names: Vec::new(),
             // MS-NLMP 3.1.5.1.2 suggests 36 hours: a client's clock is its own, and the challenge is what makes it fresh.
             clock_skew: Duration::from_secs(36 * 3600),

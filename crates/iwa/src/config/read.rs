@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use iwa_auth::BindingPolicy;
+use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_domain::local::{LocalAccounts, Lockout, Snapshot};
 use iwa_http::Provider;
 use toml::de::DeTable;
@@ -274,6 +275,23 @@ impl<'a> Reading<'a> {
             Some(path) => self.keytab(path, &kerberos, names.as_ref()),
             None => self.report.error(section.span(), "[kerberos] needs `keytab`, the file with the service's keys"),
         }
+        if let Some(realms) = section.strings("client-realms") {
+            for At { value, span } in &realms.value {
+                if value.is_empty() || value.contains(['@', '/', '\\']) {
+                    self.report
+                        .error(span.clone(), format!("client-realms: wanted realms, or \"*\"; found \"{value}\""));
+                }
+            }
+            let listed: Vec<_> = realms.value.iter().map(|realm| realm.value.to_owned()).collect();
+            kerberos.client_realms = match listed.as_slice() {
+                [] => {
+                    self.report.error(realms.span, "client-realms: wanted at least one realm, or \"*\"");
+                    ClientRealms::OfTheKeytab
+                }
+                [all] if all == "*" => ClientRealms::AnyTrusted,
+                _ => ClientRealms::Listed(listed),
+            };
+        }
         kerberos.service_names =
             names.map(|names| names.value.into_iter().map(|name| name.value.to_owned()).collect()).unwrap_or_default();
         section.finish();
@@ -309,11 +327,20 @@ impl<'a> Reading<'a> {
             };
             self.report.error(span(), format!("keytab: {} holds {why}", kerberos.keytab.display()));
         }
-        for name in names.into_iter().flat_map(|names| &names.value) {
-            if !keytab.has_principal(name.value) {
+        for At { value: name, span } in names.into_iter().flat_map(|names| &names.value) {
+            if name.contains('@') || name.split('/').any(str::is_empty) {
                 self.report.error(
-                    name.span.clone(),
-                    format!("service-names: the keytab has no key for {}; it has {}", name.value, keytab.names()),
+                    span.clone(),
+                    format!("service-names: wanted names such as \"HTTP/web.example.test\", or \"HTTP\" for every host; found \"{name}\""),
+                );
+            } else if name.contains('/') && !keytab.has_principal(name) {
+                self.report.warning(
+                    span.clone(),
+                    format!(
+                        "service-names: no key is named {name}, the keytab has {}: a ticket for it is taken only if one of those \
+                         keys decrypts it (one account with several names)",
+                        keytab.names()
+                    ),
                 );
             }
         }
@@ -333,6 +360,8 @@ impl<'a> Reading<'a> {
         ntlm.domain_name = name("domain-name", 15);
         ntlm.dns_computer_name = name("dns-computer-name", 255);
         ntlm.dns_domain_name = name("dns-domain-name", 255);
+        ntlm.dns_tree_name = name("dns-tree-name", 255);
+        ntlm.require_mic = section.boolean("require-mic").is_some_and(|require| require.value);
         if let Some(names) = section.strings("target-names") {
             for At { value, span } in names.value {
                 if value.split_once('/').is_none_or(|(class, host)| class.is_empty() || host.is_empty()) {

@@ -193,7 +193,17 @@ fn what_contradicts_itself_is_told() {
         (
             "keytab = \"http.keytab\"",
             "keytab = \"http.keytab\"\nservice-names = [\"HTTP/other.example.test\"]",
-            "Error service-names: the keytab has no key for HTTP/other.example.test; it has HTTP/web.example.test@EXAMPLE.TEST",
+            "Warning service-names: no key is named HTTP/other.example.test, the keytab has HTTP/web.example.test@EXAMPLE.TEST",
+        ),
+        (
+            "keytab = \"http.keytab\"",
+            "keytab = \"http.keytab\"\nservice-names = [\"HTTP/web.example.test@EXAMPLE.TEST\"]",
+            "Error service-names: wanted names such as",
+        ),
+        (
+            "keytab = \"http.keytab\"",
+            "keytab = \"http.keytab\"\nclient-realms = [\"a@b\"]",
+            "Error client-realms: wanted realms",
         ),
         ("keytab = \"http.keytab\"", "keytab = \"http.keytab\"\nrc4 = true", "Warning rc4 = true"),
         (
@@ -418,6 +428,7 @@ fn what_the_sample_says_of_defaults_is_true() {
     assert_eq!(authentication.token_checking, iwa_auth::BindingPolicy::default());
     let wanted = Kerberos {
         service_names: vec!["HTTP/web.example.test".to_owned()],
+        client_realms: iwa_auth::krb5::acceptor::ClientRealms::Listed(vec!["EXAMPLE.TEST".to_owned()]),
         ..Kerberos::with_keytab(world.0.join("http.keytab"))
     };
     assert_eq!(kerberos, Some(wanted));
