@@ -144,18 +144,17 @@ fn no_item_and_no_truncation_of_it_makes_explain_panic_or_leave_its_bytes() {
     for item in &items {
         let longest = item.data.len().min(6000);
         // Large files are cut at every byte near their start, and in steps beyond.
-        let cuts = (0..longest.min(400)).chain((400..longest).step_by(97)).chain([item.data.len()]);
+        let cuts = (0..longest.min(300)).chain((300..longest).step_by(193)).chain([item.data.len()]);
         for cut in cuts {
             let bytes = &item.data[..cut];
-            let (_, node) = sniff::sniff(bytes);
-            inside(&node, 0, cut, &item.name);
-            if let Some(node) = sniff::explain_as(&item.kind, bytes, 1000) {
-                inside(&node, 1000, 1000 + cut, &item.name);
-            }
             if let Some(kind) = buffer(&item.kind) {
                 inside(&explain_buffer(kind, bytes, 1000), 1000, 1000 + cut, &item.name);
+            } else if let Some(node) = sniff::explain_as(&item.kind, bytes, 1000) {
+                inside(&node, 1000, 1000 + cut, &item.name);
+                let _ = sniff::kind_of(bytes);
+            } else {
+                inside(&sniff::sniff(bytes).1, 0, cut, &item.name);
             }
-            let _ = sniff::check(&item.kind, bytes);
             count += 1;
         }
     }
@@ -168,7 +167,8 @@ fn every_byte_of_every_small_item_may_be_wrong_without_a_panic() {
     let mut bytes = Vec::new();
     for item in items.iter().filter(|item| item.data.len() < 400) {
         for at in 0..item.data.len() {
-            for value in [0x00, 0xff, 0x80, 0x7f, 0x30] {
+            // Each byte gets two of them in turn.
+            for value in [[0x00, 0xff], [0x80, 0x7f], [0x30, 0x01]][at % 3] {
                 bytes.clear();
                 bytes.extend_from_slice(&item.data);
                 bytes[at] = value;

@@ -1,5 +1,7 @@
 //! Whatever the bytes: no parser and no explainer panics, and what is written is read.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod rewrite;
 
 use iwa_testkit::corpus;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A token (base64 or hexadecimal), a header line, the name of a file, or - for standard input.
-    #[arg(default_value = "-", allow_hyphen_values = true)]
+    #[arg(default_value = "-")]
     input: String,
     /// Print JSON: an object for each token, whose first member is `kind`.
     #[arg(long)]
