@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::env::EntropyError;
 use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
+use iwa_auth::krb5::client::Delegation;
 use iwa_auth::ntlm::acceptor::{Server, ServerConfig};
 use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
@@ -23,6 +24,7 @@ use iwa_auth::{
 use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
 use iwa_http::{Authenticator, Connection, HalfOpen, Outcome, Policy, Ports, System};
 use iwa_testkit::accounts::Accounts;
+use iwa_testkit::kdc::{HOST, Realm};
 use iwa_testkit::pair::{NOW, Seeded};
 
 pub struct Clock {
@@ -289,7 +291,7 @@ pub fn initiator(password: &str, framing: Framing) -> Initiator {
         credentials: Credentials { krb5: None, ntlm: Some(NtlmClient::new(credential, Some("HTTP/web.example.test"))) },
         mechanisms: vec![Mechanism::Ntlm],
         mutual: true,
-        delegation: iwa_auth::krb5::client::Delegation::No,
+        delegation: Delegation::No,
         bindings: ChannelBindings::none(),
         framing,
     })
@@ -345,4 +347,77 @@ impl Browser {
 
 pub fn words(replies: &[Reply]) -> Vec<String> {
     replies.iter().map(Reply::in_words).collect()
+}
+
+/// The realm of the tests behind a lock, as whoever carries messages to it.
+pub struct RealmKdc(pub Mutex<Realm>);
+
+impl Kdc for RealmKdc {
+    fn ask<'a>(&'a self, realm: &'a str, request: &'a [u8]) -> Answer<'a, Result<Vec<u8>, String>> {
+        Box::pin(async move { self.0.lock().expect("not poisoned").answer(realm, request) })
+    }
+}
+
+/// A browser of alice with Kerberos, and with a password for NTLM if `ntlm`.
+pub struct KerberosBrowser {
+    pub browser: Browser,
+    pub kdc: RealmKdc,
+}
+
+impl KerberosBrowser {
+    pub fn new(site: &Site, ntlm: bool) -> Self {
+        Self::of(site, Realm::default(), ntlm, Framing::Spnego)
+    }
+
+    pub fn of(site: &Site, realm: Realm, ntlm: bool, framing: Framing) -> Self {
+        let mut browser = Browser::new(site, "Password", &[Scheme::Negotiate, Scheme::Ntlm]);
+        let password = initiator("Password", framing);
+        let credentials = Credentials {
+            krb5: Some(realm.alice()),
+            ntlm: password.config().credentials.ntlm.clone().filter(|_| ntlm),
+        };
+        browser.initiator = Initiator::new(InitiatorConfig {
+            host: HOST.into(),
+            credentials,
+            mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
+            mutual: true,
+            delegation: Delegation::No,
+            bindings: ChannelBindings::none(),
+            framing,
+        });
+        Self { browser, kdc: RealmKdc(Mutex::new(realm)) }
+    }
+
+    pub fn exchange(&self) -> Exchange<'_> {
+        Exchange::new(&self.browser.policy, &self.browser.initiator, &self.kdc, &*self.browser.clock)
+    }
+
+    pub async fn load(&self, site: &Site, connection: &Connection) -> (Vec<Reply>, Conclusion) {
+        let mut exchange = self.exchange();
+        let mut replies = vec![site.get(connection).await];
+        loop {
+            let (status, headers) = replies.last().expect("one at least").head();
+            match exchange.next(status, &headers).await {
+                Next::Done(conclusion) => return (replies, conclusion),
+                Next::Again(_, value) => replies.push(site.with(connection, &value).await),
+            }
+        }
+    }
+
+    /// A first token, fresh.
+    pub async fn token(&self) -> HeaderValue {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Negotiate"));
+        match self.exchange().next(http::StatusCode::UNAUTHORIZED, &headers).await {
+            Next::Again(_, value) => value,
+            Next::Done(conclusion) => panic!("{conclusion:?}"),
+        }
+    }
+}
+
+/// A site with the keys of [`Realm`], and with NTLM.
+pub fn kerberos_terms() -> Terms {
+    let mut terms = Terms::default();
+    terms.acceptor.krb5 = Some(Realm::default().service());
+    terms
 }
