@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::{ntlm_initiator, ntlm_pair};
+use common::{ALICE, kerberos_pair_with, ntlm_initiator, ntlm_pair};
 use iwa_auth::initiate::Framing;
 use iwa_testkit::pair::{Fate, Pair, Way};
+use iwa_wire::krb5::token::KrbToken;
+use iwa_wire::krb5::{ApRep, ApReq};
 use iwa_wire::spnego::{NegTokenInit, NegTokenResp, NegotiationToken};
 
 /// The changes of a token: every byte in three ways, every cut, and a byte too many.
@@ -69,4 +71,71 @@ fn raw_ntlm_survives_no_change() {
             assert!(!server, "leg {index}: {changed:02x?}");
         }
     }
+}
+
+/// What of an AP-REQ nothing protects, and everybody ignores or finds out otherwise: everything but the two ciphertexts and
+/// the names, which choose the key.
+fn same_proof(one: &[u8], other: &[u8]) -> bool {
+    let ap_req = |token: &[u8]| {
+        let token = match NegotiationToken::parse(token) {
+            Ok(NegotiationToken::Init(init)) => init.mech_token?.to_vec(),
+            _ => token.to_vec(),
+        };
+        let message = KrbToken::parse(&token, 0).ok()?.message.to_vec();
+        let ap_req = ApReq::parse(&message).ok()?;
+        let ticket = ap_req.ticket;
+        Some((
+            ticket.enc_part.cipher.to_vec(),
+            ap_req.authenticator.cipher.to_vec(),
+            (ticket.realm.to_string(), ticket.sname.to_string().to_lowercase()),
+        ))
+    };
+    ap_req(one).is_some_and(|proof| ap_req(other) == Some(proof))
+}
+
+#[test]
+fn kerberos_survives_no_change_of_what_it_proves() {
+    for framing in [Framing::Spnego, Framing::Bare] {
+        // The tickets are got once: what is tried here begins with them.
+        let (_, first) = kerberos_pair_with(|_| ()).run().unwrap();
+        let pair = || {
+            kerberos_pair_with(|config| {
+                config.framing = framing;
+                let client = config.credentials.krb5.take().expect("alice has a credential");
+                config.credentials.krb5 = Some(client.with_credentials(first.tickets.clone()));
+            })
+        };
+        let legs = common::succeeded(pair().run());
+        for (index, (way, token)) in legs.iter().enumerate() {
+            let mut harmless = 0;
+            for changed in changes(token) {
+                let mut pair = pair();
+                let wire = |to, _, _: &[u8]| if to == *way { Fate::Replace(changed.clone()) } else { Fate::Deliver };
+                let outcome = pair.run_over(wire);
+                if index == 1 {
+                    // The AP-REP: the client believes the right one alone.
+                    let same = same_meaning(token, &changed) || same_ap_rep(token, &changed);
+                    assert!(!matches!(outcome.client, Some(Ok(_))) || same, "{changed:02x?}");
+                } else if let Some(Ok(established)) = &outcome.server {
+                    assert_eq!(established.identity.to_string(), ALICE);
+                    assert!(same_proof(token, &changed), "{changed:02x?}");
+                    harmless += 1;
+                }
+            }
+            assert!(harmless < 200, "{harmless} changes of leg {index} do no harm");
+        }
+    }
+}
+
+/// Whether both carry the same proof of the server, whatever stands around it.
+fn same_ap_rep(one: &[u8], other: &[u8]) -> bool {
+    let cipher = |token: &[u8]| {
+        let token = match NegotiationToken::parse(token) {
+            Ok(NegotiationToken::Resp(resp)) => resp.response_token?.to_vec(),
+            _ => token.to_vec(),
+        };
+        let message = KrbToken::parse(&token, 0).map_or_else(|_| token.clone(), |token| token.message.to_vec());
+        ApRep::parse(&message).ok().map(|ap_rep| ap_rep.enc_part.cipher.to_vec())
+    };
+    cipher(one).is_some_and(|proof| cipher(other) == Some(proof))
 }

@@ -36,9 +36,9 @@ fn carried(token: &[u8]) -> Vec<u8> {
 
 /// The code of the KRB-ERROR in a token.
 fn krb_error(token: &[u8]) -> i32 {
-    let token = KrbToken::parse(token, 0).unwrap();
+    let token = KrbToken::parse(token, 0).expect("a Kerberos token");
     assert_eq!(token.id, TokenId::Error);
-    KrbError::parse(token.message).unwrap().error_code
+    KrbError::parse(token.message).expect("a KRB-ERROR").error_code
 }
 
 #[test]
