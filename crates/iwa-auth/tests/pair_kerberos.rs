@@ -2,7 +2,9 @@
 
 mod common;
 
+use core::cell::RefCell;
 use core::time::Duration;
+use std::rc::Rc;
 
 use common::{
     ALICE, BOTH, acceptor, acceptor_with, both_config, client_of, kerberos_pair, kerberos_pair_with, server,
@@ -250,14 +252,45 @@ fn without_a_ticket_the_client_turns_to_ntlm_as_browsers_do() {
     }
 }
 
+/// A client of Kerberos alone, before a server of both.
+fn kerberos_alone() -> Pair {
+    kerberos_pair_with(|config| config.mechanisms = KERBEROS.to_vec())
+}
+
 #[test]
 fn without_a_ticket_and_without_ntlm_the_reason_is_kerberos_own() {
-    let config = both_config(KERBEROS);
-    let mut pair = Pair { client: client_of(Realm::default(), config), server: server(acceptor(KERBEROS)) };
+    let mut pair = kerberos_alone();
     pair.client.kdc = Box::new(|_, _| Err("connection refused".to_owned()));
     let outcome = pair.run();
     assert!(outcome.legs.is_empty());
     assert_eq!(outcome.client_refused(), Some("unavailable.kdc"));
+
+    let mut realm = Realm::default().without_service();
+    pair.client.kdc = Box::new(move |name, request| realm.answer(name, request));
+    let outcome = pair.run();
+    assert_eq!(outcome.client_refused(), Some("krb5.kdc-error"));
+    let said = outcome.client.unwrap().unwrap_err().to_string();
+    assert!(said.contains("KDC_ERR_S_PRINCIPAL_UNKNOWN"), "{said}");
+}
+
+#[test]
+fn an_answer_of_the_kdc_to_another_question_is_refused() {
+    let (mut realm, heard) = (Realm::default(), Rc::new(RefCell::new(Vec::new())));
+    let mut pair = kerberos_alone();
+    let hearing = Rc::clone(&heard);
+    pair.client.kdc = Box::new(move |name, request| {
+        let answer = realm.answer(name, request);
+        hearing.borrow_mut().extend(answer.clone());
+        answer
+    });
+    drop(pair.run().unwrap());
+    let mut again = heard.take().into_iter();
+    let mut pair = kerberos_alone();
+    pair.client.entropy = Box::new(iwa_testkit::pair::Seeded(41));
+    pair.client.kdc = Box::new(move |_, _| again.next().ok_or_else(|| "nothing more was heard".to_owned()));
+    let outcome = pair.run();
+    assert!(outcome.legs.is_empty());
+    assert_eq!(outcome.client_refused(), Some("krb5.kdc-reply"), "{outcome:?}");
 }
 
 #[test]
@@ -404,7 +437,7 @@ fn a_lost_token_leaves_nobody_in() {
 
 #[test]
 fn a_refusal_carries_kerberos_own_words() {
-    let mut pair = kerberos_pair_with(|config| config.mechanisms = KERBEROS.to_vec());
+    let mut pair = kerberos_alone();
     pair.server.now = NOW.plus(Duration::from_secs(11 * 3600));
     let outcome = pair.run();
     assert_eq!(outcome.server_refused(), Some("krb5.ticket-expired"));

@@ -224,6 +224,13 @@ mod tests {
     };
 
     #[test]
+    fn an_empty_offer_is_our_own_fault_and_goes_nowhere() {
+        let mut out = Vec::new();
+        let reject = Negotiation::offer(&[], b"", &mut out).unwrap_err();
+        assert_eq!((reject.reason.code(), out.len()), ("internal.invariant", 0));
+    }
+
+    #[test]
     fn a_plain_success_needs_no_mic() {
         let mut negotiation = offer();
         let token = written(COMPLETED);

@@ -221,3 +221,22 @@ async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use iwa_auth::Reason;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_caught_and_is_our_own_fault() {
+        async fn answer(panics: bool) -> u8 {
+            tokio::task::yield_now().await;
+            assert!(!panics, "as the test wants it");
+            7
+        }
+        assert_eq!(unless_it_panics(answer(false)).await, Some(7));
+        assert_eq!(unless_it_panics(answer(true)).await, None);
+        assert_eq!(Reason::from(Internal::Panic).code(), "internal.panic");
+    }
+}
