@@ -6,8 +6,9 @@ use iwa_auth::krb5::{pac, usage};
 use iwa_wire::explain::{Explain as _, Node};
 use iwa_wire::header::decode_patiently;
 use iwa_wire::keytab::{Entry, Keytab};
+use iwa_wire::krb5::kdc::Exchange;
 use iwa_wire::krb5::{ApRep, ApReq, Authenticator, EncApRepPart, EncKrbCredPart, EncTicketPart, EncryptedData};
-use iwa_wire::krb5::{EncryptionKey, KrbCred, Ticket};
+use iwa_wire::krb5::{EncKdcRepPart, EncryptionKey, KdcRep, KrbCred, Ticket};
 use iwa_wire::pac::{BufferType, Pac};
 
 use super::Explained;
@@ -72,6 +73,11 @@ impl Keys {
                     self.krb_cred(node, &message);
                 }
             }
+            "AS-REP" | "TGS-REP" => {
+                if let Ok(message) = KdcRep::parse(bytes) {
+                    self.kdc_rep(node, &message);
+                }
+            }
             "Ticket" | "ticket" => {
                 if let Some(ticket) = ticket_in(bytes) {
                     return self.ticket(node, &ticket);
@@ -115,6 +121,25 @@ impl Keys {
         let mut tree = EncApRepPart::explain(&plain, 0);
         tree.note = Some("decrypted with the session key; the ranges below count in the plaintext".into());
         node.children.push(tree);
+    }
+
+    /// The part for the client: under its long-term key, or under the key of the TGT that it used.
+    fn kdc_rep(&mut self, node: &mut Node, message: &KdcRep<'_>) {
+        let (usages, keys): (&[u32], Vec<&Key>) = match message.exchange {
+            Exchange::As => (&[usage::AS_REP], self.long_term.iter().filter_map(|entry| entry.key.as_ref()).collect()),
+            Exchange::Tgs => (&[usage::TGS_REP_SESSION, usage::TGS_REP_SUBKEY], self.session.iter().collect()),
+        };
+        let attempts = keys.iter().flat_map(|key| usages.iter().map(move |usage| (key, *usage)));
+        let Some(plain) = attempts.into_iter().find_map(|(key, usage)| open(key, usage, &message.enc_part)) else {
+            return;
+        };
+        let mut tree = EncKdcRepPart::explain(&plain, 0);
+        let whose = if message.exchange == Exchange::As { "client's key" } else { "key of the request" };
+        tree.note = Some(format!("decrypted with the {whose}; the ranges below count in the plaintext"));
+        self.session.extend(EncKdcRepPart::parse(&plain).ok().and_then(|part| session_key(part.key)));
+        if let Some(place) = child(node, "enc-part") {
+            place.children.push(tree);
+        }
     }
 
     fn krb_cred(&mut self, node: &mut Node, message: &KrbCred<'_>) {

@@ -71,7 +71,7 @@ fn keytab(item: &Item) -> Vec<u8> {
     let kdc = Principal::krbtgt("EXAMPLE.TEST", "EXAMPLE.TEST");
     let mut out = Vec::new();
     Keytab::write_head(&mut out);
-    for (role, principal) in [("", &anyone), ("server-", &anyone), ("kdc-", &kdc)] {
+    for (role, principal) in [("", &anyone), ("server-", &anyone), ("kdc-", &kdc), ("reply-", &anyone)] {
         for (etype, key) in item.keys(role) {
             Entry { principal: principal.into(), timestamp: 0, kvno: 1, etype, key: &key }.write(&mut out);
         }
@@ -82,7 +82,7 @@ fn keytab(item: &Item) -> Vec<u8> {
 #[test]
 fn what_has_a_key_in_the_corpus_decrypts_and_its_pac_verifies() {
     let Some(items) = corpus::load() else { return };
-    let (mut tickets, mut authenticators, mut pacs) = (0, 0, 0);
+    let (mut tickets, mut authenticators, mut pacs, mut replies) = (0, 0, 0, 0);
     let time = |header: &str| KerberosTime::parse(header.as_bytes()).map(|time| time.to_string());
     for item in items.iter().filter(|item| item.header("ticket-cname").is_some() && !item.keys("").is_empty()) {
         let mut explained = explained(item);
@@ -111,6 +111,12 @@ fn what_has_a_key_in_the_corpus_decrypts_and_its_pac_verifies() {
             assert!(note.starts_with("holds under the key"), "{}: {note}", item.name);
             pacs += 1;
         }
+        if item.kind == "as-rep" && item.header("reply-key-usage") == Some("3") {
+            let reply = explained.tree.find("EncASRepPart").or_else(|| explained.tree.find("EncTGSRepPart"));
+            fact("nonce", reply.and_then(|part| value(part, "nonce")), header("rep-nonce"));
+            fact("sname", reply.and_then(|part| value(part, "sname")), header("rep-sname"));
+            replies += 1;
+        }
         if item.header("authenticator-ctime").is_some() {
             let authenticator = explained.tree.find("Authenticator").unwrap_or_else(|| panic!("{}", item.name));
             fact("cname", value(authenticator, "cname"), header("authenticator-cname"));
@@ -119,8 +125,8 @@ fn what_has_a_key_in_the_corpus_decrypts_and_its_pac_verifies() {
             authenticators += 1;
         }
     }
-    println!("{tickets} tickets and {authenticators} authenticators decrypted, {pacs} PACs verified");
-    assert!(tickets >= 20 && authenticators >= 12 && pacs >= 20);
+    println!("{tickets} tickets, {authenticators} authenticators, {replies} replies decrypted, {pacs} PACs verified");
+    assert!(tickets >= 20 && authenticators >= 12 && pacs >= 20 && replies >= 3);
 }
 
 #[test]
