@@ -28,7 +28,7 @@ fn number(text: &str) -> &str {
 #[test]
 fn the_tree_says_what_independent_decoders_say() {
     let Some(items) = corpus::load() else { return };
-    let paths: [Fact; 14] = [
+    let paths: [Fact; 24] = [
         ("decoded-ticket-realm", &["ticket>realm", "Ticket>realm"], |text| text),
         ("decoded-ticket-sname", &["ticket>sname", "Ticket>sname"], |text| text),
         ("decoded-ticket-sname-type", &["ticket>sname>name-type", "Ticket>sname>name-type"], number),
@@ -43,6 +43,16 @@ fn the_tree_says_what_independent_decoders_say() {
         ("decoded-ntlm-domain", &["DomainName"], |text| text),
         ("decoded-ntlm-workstation", &["Workstation"], |text| text),
         ("decoded-ntlm-target-name", &["TargetName"], |text| text),
+        ("decoded-pac-user", &["EffectiveName"], |text| text),
+        ("decoded-pac-full-name", &["FullName"], |text| text),
+        ("decoded-pac-logon-domain", &["LogonDomainName"], |text| text),
+        ("decoded-pac-logon-server", &["LogonServer"], |text| text),
+        ("decoded-pac-domain-sid", &["LogonDomainId"], |text| text),
+        ("decoded-pac-client-name", &["PAC_CLIENT_INFO>Name"], |text| text),
+        ("decoded-pac-upn", &["Upn"], |text| text),
+        ("decoded-pac-dns-domain", &["DnsDomainName"], |text| text),
+        ("decoded-pac-sig-6-type", &["server signature>SignatureType"], number),
+        ("decoded-pac-sig-7-type", &["KDC signature>SignatureType"], number),
     ];
     let (mut compared, mut wrong) = (0, Vec::new());
     for item in items.iter().filter(|item| iwa_wire::sniff::kinds().any(|kind| kind == item.kind)) {
