@@ -22,6 +22,7 @@
 //! Writing down every authenticator would make all of this needless and cost a write on every request.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ pub struct MemoryReplayCache {
     generation: u64,
     skew: u64,
     shard_capacity: usize,
-    refuse_before: u64,
+    refuse_before: AtomicU64,
     journal: Option<Box<dyn ReplayJournal>>,
 }
 
@@ -111,15 +112,15 @@ impl MemoryReplayCache {
             generation: (skew * 2).max(1),
             skew,
             shard_capacity: capacity.div_ceil(SHARDS).max(1),
-            refuse_before: 0,
+            refuse_before: AtomicU64::new(0),
             journal: None,
         }
     }
 
     /// Refuses every authenticator that was made before `started`: a predecessor died, and its memory with it.
     #[must_use]
-    pub const fn refuse_before(mut self, started: UnixTime) -> Self {
-        self.refuse_before = started.micros();
+    pub fn refuse_before(self, started: UnixTime) -> Self {
+        self.refuse_before.fetch_max(started.micros(), Ordering::Relaxed);
         self
     }
 
@@ -151,6 +152,8 @@ impl MemoryReplayCache {
         let mut bytes = SNAPSHOT_MAGIC.to_vec();
         bytes.extend_from_slice(&self.generation.to_le_bytes());
         bytes.extend_from_slice(&now.micros().to_le_bytes());
+        // What this process did not know of a dead predecessor, its successor does not know either.
+        bytes.extend_from_slice(&self.refuse_before.load(Ordering::Relaxed).to_le_bytes());
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.closed = true;
@@ -175,6 +178,7 @@ impl MemoryReplayCache {
         let body = body.strip_prefix(SNAPSHOT_MAGIC).ok_or(DAMAGED)?;
         let (generation, body) = body.split_first_chunk::<8>().ok_or(DAMAGED)?;
         let (stopped, body) = body.split_first_chunk::<8>().ok_or(DAMAGED)?;
+        let (refuse_before, body) = body.split_first_chunk::<8>().ok_or(DAMAGED)?;
         if u64::from_le_bytes(*generation) > self.generation {
             return Err("the snapshot of the replay cache is of a larger clock skew than is configured now");
         }
@@ -182,6 +186,7 @@ impl MemoryReplayCache {
         if !rest.is_empty() {
             return Err(DAMAGED);
         }
+        self.refuse_before.fetch_max(u64::from_le_bytes(*refuse_before), Ordering::Relaxed);
         // When each of them expires is not known; none later than a whole generation after the stop.
         let expires = UnixTime::from_micros(u64::from_le_bytes(*stopped).saturating_add(self.generation));
         let latest = UnixTime::from_micros(now.micros().saturating_add(self.generation));
@@ -221,7 +226,7 @@ impl ReplayCache for MemoryReplayCache {
     fn check(&self, key: ReplayKey, now: UnixTime, expires: UnixTime) -> ReplayVerdict {
         // The authenticator's own time: it expires one skew later.
         let made = expires.micros().saturating_sub(self.skew);
-        if made < self.refuse_before {
+        if made < self.refuse_before.load(Ordering::Relaxed) {
             return ReplayVerdict::Unavailable(
                 "the authenticator is older than this server's start, and what was accepted before is not known",
             );

@@ -193,6 +193,15 @@ fn after_a_crash_what_was_made_before_the_start_is_refused() {
     assert_eq!(check(&new, key(4), at(100), at(0)), ReplayVerdict::Fresh);
 }
 
+#[test]
+fn an_orderly_restart_after_a_crash_does_not_open_what_the_crash_closed() {
+    let second = cache().refuse_before(NOW);
+    let third = cache();
+    third.restore(&second.snapshot(at(10)), at(11)).unwrap();
+    assert!(unavailable(check(&third, key(1), at(12), at(-1))), "the first may have accepted it");
+    assert_eq!(check(&third, key(1), at(12), at(0)), ReplayVerdict::Fresh);
+}
+
 struct Journal(Arc<Mutex<Vec<(ReplayKey, UnixTime)>>>, bool);
 
 impl ReplayJournal for Journal {
