@@ -292,6 +292,26 @@ fn mits_kinit_kvno_and_klist_are_served() {
 }
 
 #[test]
+fn names_and_passwords_beyond_ascii_serve() {
+    let (Some(kinit), Some(kvno)) = (mit("kinit"), mit("kvno")) else { return };
+    let world = World::start();
+    let password = Secret::new("Pässwörd€1".to_owned());
+    let new = NewUser {
+        name: "Jörg",
+        display_name: "Jörg Müller",
+        upn: None,
+        password: &password,
+        must_change: false,
+        expires: None,
+    };
+    world.accounts.add_user(&new).unwrap();
+    for name in ["Jörg", "jÖRG"] {
+        world.good(&kinit, &[name], "Pässwörd€1\n");
+        world.good(&kvno, &["HTTP/localhost"], "");
+    }
+}
+
+#[test]
 fn mits_client_understands_every_refusal() {
     let (Some(kinit), Some(kvno)) = (mit("kinit"), mit("kvno")) else { return };
     let world = World::start();

@@ -1,5 +1,7 @@
 //! Attacks on a PAC, one test each, and the PACs of the corpus under their keys.
 
+use iwa_testkit::corpus::of_kind;
+use iwa_wire::der::Der;
 use iwa_wire::krb5::ticket::TransitedEncoding;
 use iwa_wire::krb5::{EncryptionKey, KerberosTime, PrincipalName, TicketFlags};
 use iwa_wire::pac::{self, Attributes};
@@ -330,4 +332,26 @@ fn names_with_control_characters_or_half_characters_are_refused() {
     let at = info.windows(4).position(|w| w == [b'A', 0, b'l', 0]).unwrap();
     info[at..at + 2].copy_from_slice(&0xd800u16.to_le_bytes());
     assert!(matches!(problem(&signed(buffers)), PacProblem::Malformed(_)));
+}
+
+#[test]
+fn tickets_of_the_corpus_and_their_pacs_belong_together() {
+    let mut verified = 0;
+    for item in of_kind("enc-ticket-part") {
+        let name = &item.name;
+        // Decrypted with other etypes' rules, some carry filling behind them.
+        let part = EncTicketPart::read(&mut Der::new("EncTicketPart", &item.data, 0));
+        let part = part.unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The reference encodings have filling in the place of authorization data.
+        let pac = part.authorization_data.and_then(|data| data.pac().ok().flatten());
+        let (Some(pac), Some((etype, key))) = (pac, item.keys("").into_iter().next()) else { continue };
+        let key = Key::new(Etype::from_number(etype).unwrap(), &key).unwrap();
+        let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
+        let check = |part: &EncTicketPart<'_>| verify(Some(pac), part, &checksum, None, PacPolicy::Optional);
+        check(&part).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let other = ["mallory"];
+        assert!(check(&EncTicketPart { cname: PrincipalName::of(1, &other), ..part }).is_err(), "{name}");
+        verified += 1;
+    }
+    assert!(verified >= 8 || of_kind("enc-ticket-part").is_empty(), "{verified}");
 }

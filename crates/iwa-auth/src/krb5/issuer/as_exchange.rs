@@ -8,7 +8,7 @@ use iwa_wire::krb5::{Checksum, EncryptedData, KdcReq, KerberosTime, PaData, Prin
 use iwa_wire::pac::Attributes;
 use zeroize::Zeroizing;
 
-use super::pac::buffers;
+use super::pac::{buffers, for_service};
 use super::reply::{Issue, Terms};
 use super::{Client, ClientName, Env, Failure, Kdc, Key, PrincipalDb, Refusal, joined};
 use crate::env::UnixTime;
@@ -92,7 +92,7 @@ impl Kdc {
             session: &session,
             terms: Terms { flags, authtime: now, starttime: now, endtime, renew_till },
             caddr: body.addresses,
-            pac: if server.name.starts_with("krbtgt/") { pac } else { super::pac::without_tgt_parts(pac) },
+            pac: if server.name.starts_with("krbtgt/") { pac } else { for_service(pac) },
             authorization_data: Vec::new(),
             krbtgt: &krbtgt,
             reply_key: &key.specific(usage::AS_REP),

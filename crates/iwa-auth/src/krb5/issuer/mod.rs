@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! AS-REQ  -> client known? -> locked out? -> PA-ENC-TIMESTAMP under the client's key -> may it in? -> TGT with a PAC
-//! TGS-REQ -> TGT under our key -> authenticator and checksum -> PAC, SID, may it still? -> ticket with the PAC signed anew
+//! TGS-REQ -> TGT under our key -> authenticator and checksum -> PAC, SID, may it still? -> ticket with a new PAC
 //! ```
 //!
 //! Nothing is remembered between requests:
@@ -14,6 +14,11 @@
 //!
 //! What a client learns: an unknown name gets `KDC_ERR_C_PRINCIPAL_UNKNOWN` as at a domain controller, and a lock-out is
 //! said at once; that an account is disabled or expired is said only after a right password.
+//!
+//! Every ticket's PAC is made from the account as it is then. A domain controller copies it from the TGT; here the account is
+//! looked up anyway, and whoever was taken out of a group is out at the next ticket.
+//!
+//! Addresses that a client asks to have in its TGT are put there, for services to check; the KDC itself does not.
 //!
 //! Not issued here: postdated, anonymous, user-to-user and S4U tickets, and tickets across realms; a request for one is
 //! refused and never answered with something weaker. FAST (RFC 6113) is passed over as an unknown kind of

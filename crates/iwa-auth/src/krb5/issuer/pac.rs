@@ -102,38 +102,10 @@ pub(crate) fn buffers(
     ])
 }
 
-/// The buffers of a service ticket that the AS issues: without what is for the KDC alone.
-pub(crate) fn without_tgt_parts(mut buffers: Buffers) -> Buffers {
+/// The buffers of a service ticket: without what is for the KDC alone.
+pub(crate) fn for_service(mut buffers: Buffers) -> Buffers {
     buffers.retain(|(kind, _)| ![BufferType::ATTRIBUTES, BufferType::REQUESTOR].contains(kind));
     buffers
-}
-
-/// The buffers of a service ticket's PAC, from that of the TGT: all that is not a signature, and not for the KDC alone.
-pub(crate) fn for_service(tgt: &Pac<'_>) -> Buffers {
-    let of_tgt = [
-        BufferType::SERVER_SIGNATURE,
-        BufferType::KDC_SIGNATURE,
-        BufferType::TICKET_SIGNATURE,
-        BufferType::FULL_SIGNATURE,
-        BufferType::ATTRIBUTES,
-        BufferType::REQUESTOR,
-    ];
-    copied(tgt, &of_tgt)
-}
-
-/// The buffers of another TGT's PAC (renewed, forwarded): all that is not a signature.
-pub(crate) fn for_tgt(tgt: &Pac<'_>) -> Buffers {
-    let signatures = [
-        BufferType::SERVER_SIGNATURE,
-        BufferType::KDC_SIGNATURE,
-        BufferType::TICKET_SIGNATURE,
-        BufferType::FULL_SIGNATURE,
-    ];
-    copied(tgt, &signatures)
-}
-
-fn copied(pac: &Pac<'_>, without: &[BufferType]) -> Buffers {
-    pac.buffers().filter(|buffer| !without.contains(&buffer.kind)).map(|b| (b.kind, b.data.to_vec())).collect()
 }
 
 /// Puts the buffers together and signs them: with the server's key and the KDC's (both for key usage 17).

@@ -35,6 +35,12 @@ impl Kdc {
         bounds: Option<(KerberosTime, Option<KerberosTime>)>,
     ) -> Result<(KerberosTime, Option<KerberosTime>), Failure> {
         let now = env.now.secs();
+        // A start that clocks explain is now; a later one would be a postdated ticket (RFC 4120 3.1.3).
+        if let Some(from) = body.from
+            && from.0 > now.saturating_add(i64::try_from(self.policy.clock_skew.as_secs()).unwrap_or(i64::MAX))
+        {
+            return Err(Failure::new(code::KDC_ERR_CANNOT_POSTDATE, ""));
+        }
         let after = |life: core::time::Duration| now.saturating_add(i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
         // A `till` of 1970 asks for as long as may be (RFC 4120 3.1.3).
         let wanted = if body.till.0 <= 0 { i64::MAX } else { body.till.0 };

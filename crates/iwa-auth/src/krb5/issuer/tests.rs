@@ -137,6 +137,7 @@ struct Wish<'a> {
     options: u32,
     till: i64,
     rtime: Option<i64>,
+    from: Option<i64>,
     etypes: &'a [i32],
     include_pac: Option<bool>,
 }
@@ -150,6 +151,7 @@ impl Default for Wish<'_> {
             options: opt::FORWARDABLE | opt::RENEWABLE,
             till: NOW + 86_400,
             rtime: None,
+            from: None,
             etypes: &ETYPES,
             include_pac: None,
         }
@@ -167,7 +169,7 @@ impl Wish<'_> {
             cname: with_cname.then(|| self.cname.name()),
             realm: self.realm.into(),
             sname: Some(self.sname.name()),
-            from: None,
+            from: self.from.map(KerberosTime),
             till: KerberosTime(self.till),
             rtime: self.rtime.map(KerberosTime),
             nonce: 42,
@@ -649,6 +651,9 @@ fn times_are_held_within_policy_and_tgt() {
     assert_eq!(world.login(&wish).unwrap().renew_till, Some(NOW + 90_000));
     let past = Wish { till: NOW - 1, ..Wish::default() };
     assert_eq!(world.login(&past).err(), Some(code::KDC_ERR_NEVER_VALID));
+    for (from, code) in [(NOW - 86_400, None), (NOW + 300, None), (NOW + 301, Some(code::KDC_ERR_CANNOT_POSTDATE))] {
+        assert_eq!(world.login(&Wish { from: Some(from), ..Wish::default() }).err(), code, "{from}");
+    }
     let never = Wish { till: i64::MAX, rtime: Some(i64::MAX), ..Wish::default() };
     assert_eq!(world.login(&never).unwrap().endtime, NOW + 36_000);
 }
@@ -715,6 +720,23 @@ fn a_tgt_whose_name_is_another_account_by_now_is_refused() {
     assert_eq!(world.get(&tgt, &http()).err(), Some(code::KDC_ERR_TGT_REVOKED));
     world.db.client.account.name = "Bob".into();
     assert_eq!(world.get(&tgt, &http()).err(), Some(code::KDC_ERR_TGT_REVOKED));
+}
+
+#[test]
+fn a_group_that_was_left_is_not_in_the_next_ticket() {
+    let mut world = World::new();
+    let tgt = world.login(&Wish::default()).unwrap();
+    world.db.client.account.groups = vec![1200];
+    let renewed = world.get(&tgt, &Wish { options: opt::RENEW, ..Wish::default() }).unwrap();
+    for tgt in [tgt, renewed] {
+        let got = world.get(&tgt, &http()).unwrap();
+        world.opened(&got.ticket, "HTTP/web.example.test", |part, key| {
+            let pac = part.authorization_data.unwrap().pac().unwrap();
+            let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
+            let (_, who) = verify(pac, &part, &checksum, None, PacPolicy::Required).unwrap();
+            assert_eq!(who.groups[0].rid(), Some(1200));
+        });
+    }
 }
 
 #[test]

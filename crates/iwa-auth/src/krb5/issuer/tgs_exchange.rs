@@ -13,9 +13,10 @@ use md5::{Digest as _, Md5};
 use zeroize::Zeroizing;
 
 use super::as_exchange::{client, padata};
-use super::pac::{Buffers, for_service, for_tgt};
+use super::pac::{Buffers, buffers, for_service};
 use super::reply::{Issue, Terms};
 use super::{Env, Failure, Kdc, Key, PrincipalDb, Server, joined};
+use crate::env::UnixTime;
 use crate::krb5::etype::Etype;
 use crate::krb5::pac::{PacPolicy, verify};
 use crate::krb5::usage;
@@ -59,7 +60,7 @@ impl Kdc {
         check_body(authenticator.cksum, &session, body.raw)?;
         let subkey = authenticator.subkey.map(|subkey| key(subkey.etype, subkey.value)).transpose()?;
 
-        let (buffers, other_data) = self.authorized(&tgt, tgt_key, &own, db, env)?;
+        let Authorized { pac, wanted_pac, other_data } = self.authorized(&tgt, tgt_key, &own, db, env)?;
         self.check_options(body.kdc_options)?;
         if body.realm != *self.realm.as_str() {
             return Err(Failure::new(code::KDC_ERR_WRONG_REALM, "the service is of another realm"));
@@ -71,11 +72,10 @@ impl Kdc {
         let mut scratch = Zeroizing::new(Vec::new());
         let wanted = added_data(req, &session, subkey.as_ref(), &mut scratch)?;
         let authorization_data = other_data.into_iter().chain(wanted).collect();
-        let pac = match (&buffers, for_krbtgt) {
-            (None, _) => Buffers::new(),
-            (Some(pac), true) => for_tgt(pac),
-            (Some(pac), false) if wants_pac(pac)? => for_service(pac),
-            (Some(_), false) => Buffers::new(),
+        let pac = match (for_krbtgt, wanted_pac) {
+            (true, _) => pac,
+            (false, true) => for_service(pac),
+            (false, false) => Buffers::new(),
         };
         let new_session = Key::random(self.session_etype(body.etypes.iter(), &server)?, env.entropy)?;
         let elsewhere = body.kdc_options & (kdc_options::FORWARDED | kdc_options::PROXY) != 0;
@@ -142,8 +142,8 @@ impl Kdc {
         Ok(())
     }
 
-    /// Holds the PAC of a TGT against its ticket and against the account as it is now. Returns it, and the other authorization
-    /// data of the TGT, which restricts and must not be lost.
+    /// Holds the PAC of a TGT against its ticket and against the account as it is now, and makes the next PAC from the account:
+    /// a group that was left is left at once, not when the TGT ends.
     fn authorized<'t>(
         &self,
         tgt: &EncTicketPart<'t>,
@@ -151,14 +151,14 @@ impl Kdc {
         own: &Server,
         db: &dyn PrincipalDb,
         env: &Env<'_>,
-    ) -> Result<(Option<Pac<'t>>, Vec<AuthDataElement<'t>>), Failure> {
+    ) -> Result<Authorized<'t>, Failure> {
         let revoked = |why| Failure::new(code::KDC_ERR_TGT_REVOKED, why);
         let data = tgt.authorization_data;
         let pac = data.map_or(Ok(None), |data| data.pac()).map_err(|_| revoked("the TGT's PAC is malformed"))?;
-        // Every TGT of this KDC has a PAC: one without was not made here, or is older than this KDC (CVE-2021-42287).
+        // Every TGT of this KDC has a PAC: one without was not made here (CVE-2021-42287).
         let bytes = pac.ok_or_else(|| revoked("the TGT has no PAC"))?;
         let checksum = tgt_key.checksum(usage::NON_KERBEROS_CHECKSUM);
-        // Key sets are signed by the first key, whatever key the ticket is under.
+        // A set of keys signs with its first, whatever key of it the ticket is under.
         let set = own.keys.iter().find(|set| set.keys.iter().any(|key| key.ct_eq(tgt_key.expose())));
         let kdc_key = set.and_then(|set| set.keys.first()).map(|key| key.checksum(usage::NON_KERBEROS_CHECKSUM));
         verify(Some(bytes), tgt, &checksum, kdc_key.as_ref(), PacPolicy::Required)
@@ -173,13 +173,20 @@ impl Kdc {
         }
         db.still_good(&client, env.now)?;
 
+        let attributes = pac.read(BufferType::ATTRIBUTES, Attributes::parse).ok().flatten();
+        let attributes = attributes.ok_or_else(|| revoked("the TGT has no PAC_ATTRIBUTES_INFO"))?;
+        let name = joined(tgt.cname).ok_or_else(|| revoked("the client's name is none of ours"))?;
+        let pac = buffers(&client.account, &name, UnixTime::from_secs(tgt.authtime.0), attributes)
+            .map_err(|_| Failure::malformed("a name is too long for the PAC"))?;
+        // MS-KILE 3.3.5.7: whoever asked for no PAC has it in the TGT only.
+        let wanted = Attributes::PAC_WAS_REQUESTED | Attributes::PAC_WAS_GIVEN_IMPLICITLY;
         let holds_pac = |element: &AuthDataElement<'_>| {
             element.ad_type == ad_type::IF_RELEVANT
                 && AuthorizationData::parse(element.ad_data)
                     .is_ok_and(|inner| inner.iter().any(|element| element.ad_type == ad_type::WIN2K_PAC))
         };
-        let others = data.into_iter().flat_map(|data| data.iter()).filter(|element| !holds_pac(element)).collect();
-        Ok((Some(pac), others))
+        let other_data = data.into_iter().flat_map(|data| data.iter()).filter(|element| !holds_pac(element)).collect();
+        Ok(Authorized { pac, wanted_pac: attributes.0 & wanted != 0, other_data })
     }
 
     /// Flags and times of a ticket from a TGT. What the TGT cannot give is left out if it is an ability (forwardable,
@@ -237,6 +244,16 @@ impl Kdc {
     }
 }
 
+/// What a good TGT stands for.
+struct Authorized<'t> {
+    /// The account's PAC as of now, unsigned.
+    pac: Buffers,
+    /// Whether the client asked for a PAC, or did not say, when it got its TGT.
+    wanted_pac: bool,
+    /// The other authorization data of the TGT, which restricts and must not be lost.
+    other_data: Vec<AuthDataElement<'t>>,
+}
+
 /// A session key or subkey from a message.
 fn key(etype: i32, value: &[u8]) -> Result<Key, Failure> {
     Etype::from_number(etype).filter(|etype| !etype.is_weak()).and_then(|etype| Key::new(etype, value)).ok_or(
@@ -291,16 +308,6 @@ fn added_data<'s>(
         ));
     }
     Ok(data.iter().collect())
-}
-
-/// Whether the client asked for a PAC, or did not say, when it got its TGT (MS-KILE 3.3.5.7).
-fn wants_pac(tgt: &Pac<'_>) -> Result<bool, Failure> {
-    let attributes = tgt.read(BufferType::ATTRIBUTES, Attributes::parse);
-    let attributes =
-        attributes.map_err(|_| Failure::new(code::KDC_ERR_TGT_REVOKED, "PAC_ATTRIBUTES_INFO is malformed"))?;
-    Ok(attributes.is_none_or(|Attributes(flags)| {
-        flags & (Attributes::PAC_WAS_REQUESTED | Attributes::PAC_WAS_GIVEN_IMPLICITLY) != 0
-    }))
 }
 
 /// `rsa-md5`: no key, which is enough inside the authenticator (RFC 4120 3.3.2).
