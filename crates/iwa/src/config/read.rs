@@ -50,7 +50,9 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Loaded, Vec<Problem>> {
         }
         return Err(report.into_problems());
     }
-    let base = file.parent().unwrap_or(Path::new(""));
+    // Absolute, so that what is said of a path does not depend on where this runs.
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let base = absolute.parent().unwrap_or(Path::new("/"));
     let config = Reading { report: &report, base }.config(Section::root(&report, table.get_ref()));
     let problems = report.into_problems();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {

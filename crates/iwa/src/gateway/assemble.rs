@@ -163,7 +163,8 @@ fn krb5(config: &Config, keys: &Keys) -> Result<krb5::acceptor::Service, Problem
     if prepared.is_empty() {
         return Err(Problem(format!("the keytab {path} has no key of an encryption type that is known")));
     }
-    let mut policy = ServicePolicy { skew: section.clock_skew, ..ServicePolicy::default() };
+    let mut policy =
+        ServicePolicy { skew: section.clock_skew, realms: section.client_realms.clone(), ..ServicePolicy::default() };
     if section.rc4 {
         policy.etypes.push(Etype::Rc4Hmac);
     }
@@ -184,6 +185,8 @@ fn ntlm(section: &crate::config::Ntlm, accounts: &LocalAccounts) -> Result<ntlm:
         nb_domain: section.domain_name.clone().unwrap_or_else(|| computer.clone()),
         dns_computer: section.dns_computer_name.clone(),
         dns_domain: section.dns_domain_name.clone(),
+        dns_tree: section.dns_tree_name.clone(),
+        require_mic: section.require_mic,
         target_names: section.target_names.clone(),
         challenge_lifetime: section.challenge_age,
         max_skew: section.clock_skew,
