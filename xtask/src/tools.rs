@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "/usr/bin/chromium"),
     ("firefox-esr", "/usr/bin/firefox-esr"),
     ("default-jdk-headless", "/usr/bin/javac"),
+    ("python3-gssapi", "/usr/lib/python3/dist-packages/gssapi/__init__.py"),
     ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     ("npm", "/usr/bin/npm"),
 ];

@@ -111,10 +111,13 @@ impl Kdcs {
         self.patience = patience;
     }
 
-    /// The KDCs of a realm, in the order in which they are asked.
+    /// The KDCs of a realm, in the order in which they are asked. A realm that is known in another case only is taken for
+    /// that one: Windows does not tell them apart, and another KDC will say that it is not its own.
     #[must_use]
     pub fn of(&self, realm: &str) -> &[KdcAddress] {
-        self.realms.get(realm).map(Vec::as_slice).unwrap_or_default()
+        let other_case =
+            || self.realms.iter().find(|(known, _)| known.eq_ignore_ascii_case(realm)).map(|(_, kdcs)| kdcs);
+        self.realms.get(realm).or_else(other_case).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Sends `request` to the KDCs of `realm`, one after the other, until one answers.

@@ -2,16 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use iwa_auth::Secret;
 use iwa_auth::env::{Entropy, EntropyError, Env, UnixTime};
 use iwa_auth::krb5::client::{Client, ClientPolicy, Delegation, LongTerm, ServiceTicket, Step};
 use iwa_auth::krb5::etype::Etype;
+use iwa_auth::krb5::initiator::{self, Options};
 use iwa_auth::reject::{Peer, Policy, Reason, Reject, Unavailable};
+use iwa_auth::{ChannelBindings, Secret};
 use iwa_domain::credentials::{CacheName, client_of_keytab};
 use iwa_domain::kdc::Kdcs;
 use iwa_domain::krb5_conf::Krb5Conf;
@@ -331,4 +333,82 @@ async fn a_tgt_is_forwarded_to_whom_the_kdc_trusts() {
     let policy = ClientPolicy { forwardable: false, ..ClientPolicy::default() };
     let ticket = kdc.obtain(&client.with_policy(policy), &www(), Delegation::Always, 0).await.unwrap();
     assert!(ticket.forwarded.is_none());
+}
+
+/// MIT's acceptor, line by line: token in; token, client, delegated client and flags out; MIC in; MIC out.
+const ACCEPTOR: &str = r#"
+import sys, gssapi
+from gssapi.raw import ChannelBindings
+data = bytes.fromhex(sys.argv[1])
+bindings = ChannelBindings(application_data=data) if data else None
+context = gssapi.SecurityContext(creds=gssapi.Credentials(usage="accept"), usage="accept", channel_bindings=bindings)
+def say(text):
+    print(text, flush=True)
+def hear():
+    return bytes.fromhex(sys.stdin.readline().strip())
+say(context.step(hear()).hex())
+say(context.initiator_name)
+say(context.delegated_creds.name if context.delegated_creds else "-")
+say(int(context.actual_flags))
+context.verify_signature(b"list", hear())
+say(context.get_signature(b"list").hex())
+"#;
+
+#[tokio::test]
+async fn mits_acceptor_takes_the_ap_req_its_bindings_and_the_delegated_tgt() {
+    let Some(kdc) = MitKdc::start("acceptor") else { return };
+    if !Command::new("/usr/bin/python3")
+        .args(["-c", "import gssapi"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        iwa_testkit::left_out("MIT's acceptor", "python3-gssapi is not installed");
+        return;
+    }
+    let keytab = kdc.folder.join("http.keytab");
+    let query = format!("ktadd -k {} HTTP/www.example.test", keytab.display());
+    run(&kdc.folder, "kadmin.local", &["-r", REALM, "-q", &query]);
+    let ticket = kdc.obtain(&with_password("wëb", "wëbpw"), &www(), Delegation::Always, 0).await.unwrap();
+    let tls = ChannelBindings::tls_server_end_point(&[5; 32]);
+    let data = [&b"tls-server-end-point:"[..], &[5; 32]].concat();
+    for (bindings, application_data, delegate) in
+        [(&ChannelBindings::none(), &[][..], false), (&tls, &data, false), (&tls, &data, true)]
+    {
+        let mut random = Random;
+        let mut env = Env { now: now(0), entropy: &mut random };
+        let mut token = Vec::new();
+        let pending =
+            initiator::initiate(&ticket, Options { mutual: true, delegate, bindings }, &mut env, &mut token).unwrap();
+        let mut child = command(&kdc.folder, "/usr/bin/python3")
+            .args(["-c", ACCEPTOR, &hex(application_data)])
+            .env("KRB5_KTNAME", &keytab)
+            .env("KRB5RCACHENAME", "none:")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().expect("the acceptor goes on").unwrap();
+        writeln!(stdin, "{}", hex(&token)).unwrap();
+        let mut context = pending.finish(&unhex(&line())).unwrap();
+        assert!(context.mutual());
+        assert_eq!(line(), format!("wëb@{REALM}"));
+        assert_eq!(line(), if delegate { format!("wëb@{REALM}") } else { "-".to_owned() });
+        let flags: u32 = line().parse().unwrap();
+        assert_eq!((flags & 1 != 0, flags & 2 != 0, flags & 32 != 0), (delegate, true, true), "{flags:x}");
+        let mut mic = Vec::new();
+        context.sign(b"list", &mut mic);
+        writeln!(stdin, "{}", hex(&mic)).unwrap();
+        assert_eq!(context.verify(b"list", &unhex(&line())), Ok(()));
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    iwa_testkit::corpus::hex(text).unwrap()
 }
