@@ -146,6 +146,12 @@ impl Authenticator {
         &self.policy
     }
 
+    /// The mechanisms' keys and policy of now.
+    #[must_use]
+    pub fn acceptor(&self) -> Arc<Acceptor> {
+        self.acceptor.load_full()
+    }
+
     /// Takes other keys or another policy of the mechanisms, whole. Handshakes under way end with what they began with.
     pub fn replace_acceptor(&self, acceptor: Acceptor) {
         self.acceptor.store(Arc::new(acceptor));

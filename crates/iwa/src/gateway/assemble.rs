@@ -45,10 +45,10 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(config: &Config) -> Result<Self, Problem> {
+    /// For the server at this port.
+    pub(crate) fn new(config: &Config, port: u16) -> Result<Self, Problem> {
         let skew = config.kerberos.as_ref().map_or(Duration::ZERO, |kerberos| kerberos.clock_skew);
         let state = config.accounts.as_ref().map(|accounts| accounts.state.as_path());
-        let port = config.server.listen.first().map_or(0, |address| address.port());
         let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
         Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open) })

@@ -70,6 +70,8 @@ pub(crate) struct Running {
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     replay: Arc<ReplayMemory>,
+    #[cfg(test)]
+    gateway: Arc<Gateway>,
 }
 
 impl Running {
@@ -93,10 +95,11 @@ impl Running {
 /// # Errors
 /// Keys or accounts cannot be read, or an address cannot be had. Nothing was served then.
 pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn Audit>) -> Result<Running, Problem> {
-    let kept = Kept::new(config)?;
-    let site = assemble::site(config, &kept)?;
     let listeners = listen::bind(&config.server.listen).await.map_err(Problem::from)?;
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    // Only after the ports were had: whoever has them is the one that keeps the replay cache's files.
+    let kept = Kept::new(config, addresses.first().map_or(0, SocketAddr::port))?;
+    let site = assemble::site(config, &kept).inspect_err(|_| kept.replay.close(Os.now()))?;
     let replay = Arc::clone(&kept.replay);
     let gateway = Arc::new(Gateway {
         site: ArcSwap::from_pointee(site),
@@ -108,6 +111,13 @@ pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn
     });
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
-    let served = tokio::spawn(listen::serve(gateway, listeners, config.limits.clone(), stopping));
-    Ok(Running { addresses, stop, served, replay })
+    let served = tokio::spawn(listen::serve(Arc::clone(&gateway), listeners, config.limits.clone(), stopping));
+    Ok(Running {
+        addresses,
+        stop,
+        served,
+        replay,
+        #[cfg(test)]
+        gateway,
+    })
 }

@@ -98,6 +98,9 @@ pub(crate) enum Content {
     Files(Files),
     /// A page that says who the client is, and how they proved it.
     Whoami,
+    /// A fault.
+    #[cfg(test)]
+    Panics,
 }
 
 impl Content {
@@ -106,6 +109,8 @@ impl Content {
         match self {
             Self::Files(files) => files.answer(request, path, visitor).await,
             Self::Whoami => whoami(request, visitor),
+            #[cfg(test)]
+            Self::Panics => panic!("a fault in a handler"),
         }
     }
 }

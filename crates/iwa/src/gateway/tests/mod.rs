@@ -1,5 +1,7 @@
 //! The server over real connections on loopback.
 
+mod sign_in;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
