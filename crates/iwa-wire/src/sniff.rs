@@ -177,6 +177,8 @@ fn one_value(bytes: &[u8]) -> Result<(), ParseError> {
 /// A mechanism's token inside SPNEGO. SPNEGO itself is not looked for there, so that the depth of a tree has a limit.
 pub(crate) fn nested(bytes: &[u8], offset: usize) -> Node {
     match kind_of(bytes) {
+        None if bytes.starts_with(b"NEGOEXTS") => Node::leaf("NEGOEX", hex(bytes), offset..offset + bytes.len())
+            .noted("draft-zhu-negoex; not decoded, because nothing here chooses it"),
         Some("spnego-init" | "spnego-resp") | None => {
             Node::leaf("token", hex(bytes), offset..offset + bytes.len()).noted("not in a format that is known here")
         }
