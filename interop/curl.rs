@@ -24,7 +24,7 @@ fn anonymous_is_refused_with_both_providers_in_their_order() {
     let (last, output) = curl(&lab, &[&lab.url("/")]);
     assert_eq!(last, "401 1", "{}", shown(&output));
     let headers = text(&output.stdout);
-    let offered: Vec<&str> = headers.lines().filter_map(|line| line.strip_prefix("WWW-Authenticate: ")).collect();
+    let offered: Vec<&str> = headers.lines().filter_map(|line| line.strip_prefix("www-authenticate: ")).collect();
     assert_eq!(offered, ["Negotiate", "NTLM"], "{headers}");
     assert_eq!(lab.statuses(1), [("401 2 5".to_owned(), "-".to_owned())]);
 }
@@ -38,7 +38,7 @@ fn negotiate_signs_in_with_a_ticket() {
     lab.kinit(ALICE);
     let (last, output) = curl(&lab, &["--negotiate", "-u", ":", &lab.url("/")]);
     assert_eq!(last, "200 1", "{}", shown(&output));
-    assert!(text(&output.stdout).contains("WWW-Authenticate: Negotiate "), "the final token: {}", shown(&output));
+    assert!(text(&output.stdout).contains("www-authenticate: Negotiate "), "the final token: {}", shown(&output));
     let statuses = lab.statuses(1);
     assert_eq!(statuses[0].0, "200 0 0");
     assert!(statuses[0].1.ends_with("\\alice"), "{statuses:?}");
@@ -119,7 +119,7 @@ fn a_negotiate_post_gets_its_final_token_on_the_405_too() {
     lab.kinit(ALICE);
     let (last, output) = curl(&lab, &["--negotiate", "-u", ":", "-d", "field=value", &lab.url("/")]);
     assert_eq!(last, "405 1", "{}", shown(&output));
-    assert!(text(&output.stdout).contains("WWW-Authenticate: Negotiate "), "{}", shown(&output));
+    assert!(text(&output.stdout).contains("www-authenticate: Negotiate "), "{}", shown(&output));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! The futures are boxed so that a server can hold `Arc<dyn Logon>`; each is made at most once a handshake.
 
+use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 
@@ -16,7 +17,7 @@ use crate::secret::Secret;
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An NTLM response to be verified by whoever knows the password: the fields of `NETLOGON_NETWORK_INFO` (MS-NRPC 2.2.1.4.5).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NetworkLogon {
     /// As the client spelled it: NTLMv2 hashes this very spelling of the domain.
     pub domain: String,
@@ -30,6 +31,17 @@ pub struct NetworkLogon {
     pub nt_response: Vec<u8>,
     /// `LmChallengeResponse`.
     pub lm_response: Vec<u8>,
+}
+
+impl fmt::Debug for NetworkLogon {
+    /// Without the responses: whoever reads one can guess passwords against it at leisure.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkLogon")
+            .field("domain", &self.domain)
+            .field("user", &self.user)
+            .field("workstation", &self.workstation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the authority says of a verified NTLM response.
@@ -111,4 +123,23 @@ pub trait ReplayCache: Send + Sync {
 pub trait Kdc: Send + Sync {
     /// Sends a request and returns the answer, whatever it says (a `KRB-ERROR` too). `Err` tells why there is none.
     fn ask<'a>(&'a self, realm: &'a str, request: &'a [u8]) -> Answer<'a, Result<Vec<u8>, String>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_from_which_a_password_could_be_guessed_is_not_printed() {
+        let logon = NetworkLogon {
+            domain: "EXAMPLE".into(),
+            user: "alice".into(),
+            workstation: String::new(),
+            server_challenge: [0xab; 8],
+            nt_response: vec![0xcd; 40],
+            lm_response: Vec::new(),
+        };
+        let shown = format!("{logon:?}");
+        assert!(shown.contains("alice") && !shown.contains("205") && !shown.contains("171"), "{shown}");
+    }
 }
