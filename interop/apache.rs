@@ -14,11 +14,12 @@ fn apache(lab: &mut Lab) -> u16 {
     std::fs::create_dir_all(root.join("www")).expect("a folder can be made");
     std::fs::write(root.join("www/index.html"), "<h1>From Apache</h1>\n").expect("written");
     std::fs::write(root.join("ntlm_users"), format!("EXAMPLE:{}:{}\n", ALICE.0, ALICE.1)).expect("written");
-    let modules: String = ["mpm_event", "authn_core", "authz_core", "authz_user", "alias", "mime", "auth_gssapi", "unixd"]
-        .iter()
-        .filter(|name| std::path::Path::new(&format!("{MODULES}/mod_{name}.so")).exists())
-        .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
-        .collect();
+    let modules: String =
+        ["mpm_event", "authn_core", "authz_core", "authz_user", "alias", "mime", "auth_gssapi", "unixd"]
+            .iter()
+            .filter(|name| std::path::Path::new(&format!("{MODULES}/mod_{name}.so")).exists())
+            .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+            .collect();
     let conf = format!(
         "ServerRoot {dir}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {dir}/apache.pid\n{modules}\
          TypesConfig /etc/mime.types\nErrorLog {dir}/apache.error.log\nLogLevel info\nDocumentRoot {dir}/www\n\
@@ -81,7 +82,15 @@ fn iwa_get_signs_in_with_ntlm() {
     let url = format!("http://localhost:{port}/ntlm/index.html");
     let user = format!("EXAMPLE\\{}", ALICE.0);
     let output = run(
-        lab.peer(crate::lab::IWA).args(["get", "--user", &user, "--password-stdin", "--providers", "Negotiate,NTLM", &url]),
+        lab.peer(crate::lab::IWA).args([
+            "get",
+            "--user",
+            &user,
+            "--password-stdin",
+            "--providers",
+            "Negotiate,NTLM",
+            &url,
+        ]),
         &format!("{}\n", ALICE.1),
         60,
     );

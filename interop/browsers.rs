@@ -1,12 +1,12 @@
 //! Chromium and Firefox, headless, as a person would use them: Kerberos from the desktop's ticket, NTLM from a password.
 
-use crate::lab::{ALICE, Lab, Options, here, interop_home, member, present, run, shown};
+use crate::lab::{ALICE, JOERG, Lab, Options, here, interop_home, member, present, run, shown};
 
 fn browse(lab: &Lab, browser: &str, password: bool) {
     let mut command = lab.peer("node");
     command.env("IWA_NODE_MODULES", interop_home().join("browser"));
     if password {
-        command.env("IWA_USER", ALICE.0).env("IWA_PASSWORD", ALICE.1);
+        command.env("IWA_USER", JOERG.0).env("IWA_PASSWORD", JOERG.1);
     }
     command.arg(here().join(format!("browser/{browser}.mjs"))).args([lab.url("/"), lab.path("profile")]);
     let output = run(&mut command, "", 120);
@@ -14,7 +14,8 @@ fn browse(lab: &Lab, browser: &str, password: bool) {
     assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
     assert_eq!(member(&output, "text").trim(), "Signed in", "{}", shown(&output));
     let statuses = lab.statuses(2);
-    assert!(statuses.iter().any(|(status, user)| status == "200 0 0" && user.ends_with("\\alice")), "{statuses:?}");
+    let wanted = if password { "\\jörg" } else { "\\alice" };
+    assert!(statuses.iter().any(|(status, user)| status == "200 0 0" && user.ends_with(wanted)), "{statuses:?}");
 }
 
 fn there(what: &str, program: &str) -> bool {

@@ -57,8 +57,7 @@ fn several_requests_keep_one_connection_and_the_name() {
     arguments.extend(discarded);
     arguments.extend(urls.iter().map(String::as_str));
     let (_, output) = curl(&lab, &arguments);
-    let codes: Vec<String> =
-        text(&output.stdout).lines().filter(|line| line.len() == 5).map(str::to_owned).collect();
+    let codes: Vec<String> = text(&output.stdout).lines().filter(|line| line.len() == 5).map(str::to_owned).collect();
     assert_eq!(codes, ["200 1", "200 0", "200 0"], "{}", shown(&output));
 }
 

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const REALM: &str = "EXAMPLE.TEST";
-pub(crate) const ALICE: (&str, &str) = ("alice", "Alice-Pw1 ü");
+pub(crate) const ALICE: (&str, &str) = ("alice", "Alice-Pw1 *");
 pub(crate) const BOB: (&str, &str) = ("bob", "Bob-Pw1");
+/// Beyond ASCII; curl's own NTLM code cannot do that.
+pub(crate) const JOERG: (&str, &str) = ("jörg", "Pässwörd€1");
 
 /// A running site with its accounts and KDC. Everything ends when it is dropped.
 pub(crate) struct Lab {
@@ -39,7 +41,9 @@ impl Lab {
         let mut lab = Self { dir: fresh_dir(), port: free_port(), kdc_port: free_port(), daemons: Vec::new() };
         let state = lab.path("state");
         lab.iwa(&["user", "add", ALICE.0, "--state", &state, "--realm", REALM, "--password-stdin"], ALICE.1);
-        lab.iwa(&["user", "add", BOB.0, "--state", &state, "--password-stdin"], BOB.1);
+        for (name, password) in [BOB, JOERG] {
+            lab.iwa(&["user", "add", name, "--state", &state, "--password-stdin"], password);
+        }
         lab.iwa(&["group", "add", "Web Admins", "--state", &state], "");
         lab.iwa(&["group", "add-member", "Web Admins", ALICE.0, "--state", &state], "");
         let keytab = match options.foreign {
@@ -59,7 +63,8 @@ impl Lab {
         };
         let site = lab.dir.join("site");
         std::fs::create_dir_all(site.join("admin")).expect("the site's folder can be made");
-        std::fs::write(site.join("index.html"), "<!doctype html><title>iwa</title><h1>Signed in</h1>\n").expect("written");
+        std::fs::write(site.join("index.html"), "<!doctype html><title>iwa</title><h1>Signed in</h1>\n")
+            .expect("written");
         std::fs::write(site.join("admin/index.html"), "<h1>Admins</h1>\n").expect("written");
         let windows = options.windows.unwrap_or("providers = [\"Negotiate\", \"NTLM\"]");
         let config = format!(
@@ -89,6 +94,7 @@ allow = {{ users = ["*"] }}
 [[route]]
 path = "/admin"
 files = "{site}/admin"
+inherit = false
 allow = {{ roles = ["Web Admins"] }}
 "#,
             port = lab.port,
@@ -116,6 +122,11 @@ allow = {{ roles = ["Web Admins"] }}
         let output = run(self.peer(IWA).args(arguments), stdin, 60);
         assert!(output.status.success(), "iwa {}: {}", arguments.join(" "), shown(&output));
         text(&output.stdout)
+    }
+
+    /// `iwa` without a lab.
+    pub(crate) fn command() -> Command {
+        Command::new(IWA)
     }
 
     /// A command that sees this lab's Kerberos realm and a credential cache of its own.
@@ -171,7 +182,9 @@ allow = {{ roles = ["Web Admins"] }}
                 .flatten()
                 .filter(|entry| entry.file_name().to_string_lossy().starts_with("u_ex"))
                 .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
-                .flat_map(|text| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>())
+                .flat_map(|text| {
+                    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+                })
                 .collect();
             if lines.len() >= count || Instant::now() > end {
                 assert!(lines.len() >= count, "{count} log lines are wanted, found {lines:#?}");
@@ -245,8 +258,8 @@ pub(crate) fn run(command: &mut Command, stdin: &str, seconds: u64) -> Output {
 /// The member of a flat JSON object that a peer's script printed, as text.
 pub(crate) fn member(output: &Output, name: &str) -> String {
     let line = text(&output.stdout);
-    let value: serde_json::Value =
-        serde_json::from_str(line.lines().last().unwrap_or_default()).unwrap_or_else(|_| panic!("no JSON: {}", shown(output)));
+    let value: serde_json::Value = serde_json::from_str(line.lines().last().unwrap_or_default())
+        .unwrap_or_else(|_| panic!("no JSON: {}", shown(output)));
     match &value[name] {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),

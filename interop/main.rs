@@ -5,6 +5,7 @@
 mod apache;
 mod browsers;
 mod curl;
+mod demo;
 mod heimdal;
 mod java;
 mod lab;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::lab::{ALICE, Lab, Options, REALM, free_port, fresh_dir, present, run, shown, text};
+use crate::lab::{ALICE, JOERG, Lab, Options, REALM, free_port, fresh_dir, present, run, shown, text};
 
 /// An MIT realm of its own.
 pub(crate) struct MitKdc {
@@ -90,6 +90,7 @@ fn kinit_kvno_and_klist_against_our_kdc() {
         return;
     }
     let lab = Lab::start();
+    lab.kinit(JOERG);
     lab.kinit(ALICE);
     let output = run(lab.peer("kvno").arg("HTTP/localhost"), "", 30);
     assert!(output.status.success(), "kvno: {}", shown(&output));
@@ -119,7 +120,17 @@ fn each_aes_encryption_type_gets_a_ticket_and_signs_in() {
         let _ = std::fs::remove_file(lab.path("ccache"));
         lab.kinit(ALICE);
         let output = run(
-            lab.peer("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--negotiate", "-u", ":", &lab.url("/")]),
+            lab.peer("curl").args([
+                "-s",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "--negotiate",
+                "-u",
+                ":",
+                &lab.url("/"),
+            ]),
             "",
             30,
         );
@@ -137,7 +148,12 @@ fn a_wrong_password_and_an_unknown_user_get_no_ticket() {
     let lab = Lab::start();
     let output = run(lab.peer("kinit").arg(format!("alice@{REALM}")), "wrong\n", 30);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("Password incorrect") || text(&output.stderr).contains("Preauthentication failed"), "{}", shown(&output));
+    assert!(
+        text(&output.stderr).contains("Password incorrect")
+            || text(&output.stderr).contains("Preauthentication failed"),
+        "{}",
+        shown(&output)
+    );
     let output = run(lab.peer("kinit").arg(format!("nobody@{REALM}")), "wrong\n", 30);
     assert!(text(&output.stderr).contains("not found in Kerberos database"), "{}", shown(&output));
 }
@@ -149,11 +165,8 @@ fn tickets_of_an_mit_kdc_sign_in_with_its_keytab() {
     }
     let kdc = MitKdc::start();
     let (keytab, conf) = (kdc.dir.join("http.keytab"), kdc.dir.join("krb5.conf"));
-    let lab = Lab::with(&Options {
-        kerberos: "pac = \"optional\"",
-        foreign: Some((&keytab, &conf)),
-        ..Options::default()
-    });
+    let lab =
+        Lab::with(&Options { kerberos: "pac = \"optional\"", foreign: Some((&keytab, &conf)), ..Options::default() });
     lab.kinit(ALICE);
     let output = run(
         lab.peer("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--negotiate", "-u", ":", &lab.url("/")]),

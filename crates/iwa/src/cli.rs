@@ -14,6 +14,8 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// See all of it on this machine: accounts, a KDC, a site, and a browser that signs in.
+    Demo(crate::demo::Args),
     /// Check a configuration, and say in words what it means.
     Check(crate::check::Args),
     /// Decode a token, a header line, a keytab or a credential cache.

@@ -2,8 +2,8 @@
 //! last token, prints the body.
 
 mod credentials;
-mod transport;
-mod url;
+pub(crate) mod transport;
+pub(crate) mod url;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -88,11 +88,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn unreachable(text: impl Into<String>) -> Self {
+    pub(crate) fn unreachable(text: impl Into<String>) -> Self {
         Self { status: 1, text: text.into() }
     }
 
-    fn usage(text: impl Into<String>) -> Self {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self { status: 2, text: text.into() }
     }
 
@@ -106,6 +106,12 @@ impl Failure {
                 )
         );
         Self { status: if unproved { 4 } else { 3 }, text: reason.to_string() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod cli;
 mod config;
+mod demo;
 mod explain;
 mod gateway;
 mod get;
@@ -20,6 +21,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
+        cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Check(args) => check::run(&args),
         cli::Command::Explain(args) => explain::run(&args),
         cli::Command::Get(args) => get::run(&args),

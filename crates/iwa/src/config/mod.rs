@@ -245,12 +245,12 @@ impl Default for Limits {
 
 impl Config {
     /// The classic IIS page: anonymous off, Negotiate and NTLM offered, everything served to everybody who signs in.
-    pub(crate) fn for_demo(listen: SocketAddr, keytab: PathBuf, state: PathBuf, files: PathBuf) -> Self {
+    pub(crate) fn for_demo(listen: SocketAddr, keytab: PathBuf, state: PathBuf) -> Self {
         Self {
             server: Server { listen: vec![listen] },
             kerberos: Some(Kerberos::with_keytab(keytab)),
             accounts: Some(Accounts { state, lockout: Lockout::default() }),
-            routes: vec![Route { path: "/".to_owned(), files: Some(files), rules: vec![Rule::allow_all()] }],
+            routes: vec![Route { path: "/".to_owned(), files: None, rules: vec![Rule::allow_all()] }],
             ..Self::default()
         }
     }

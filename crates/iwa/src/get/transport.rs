@@ -13,12 +13,12 @@ use tokio::net::TcpStream;
 use super::Failure;
 use super::url::Url;
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
-    pub(super) async fn open(url: &Url) -> Result<Self, Failure> {
+    pub(crate) async fn open(url: &Url) -> Result<Self, Failure> {
         let authority = url.authority();
         let failed = |what: &str| Failure::unreachable(format!("{authority}: {what}"));
         let stream = tokio::time::timeout(CONNECT, TcpStream::connect((url.host.as_str(), url.port)))
@@ -39,11 +39,11 @@ impl Connection {
     }
 
     /// Whether it can carry another request.
-    pub(super) async fn is_open(&mut self) -> bool {
+    pub(crate) async fn is_open(&mut self) -> bool {
         self.sender.ready().await.is_ok()
     }
 
-    pub(super) async fn send(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn send(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>, Failure> {
         if !self.is_open().await {
             return Err(Failure::unreachable(
                 "the server closed the connection in the middle of the handshake, which is the connection's and not the \
@@ -56,12 +56,12 @@ impl Connection {
 }
 
 /// Reads a body to its end and forgets it: the connection is free then.
-pub(super) async fn discard(body: Incoming) -> Result<(), Failure> {
+pub(crate) async fn discard(body: Incoming) -> Result<(), Failure> {
     copy(body, |_| Ok(())).await
 }
 
 /// Hands a body to `write`, piece by piece.
-pub(super) async fn copy(
+pub(crate) async fn copy(
     mut body: Incoming,
     mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -6,17 +6,17 @@ use http::Uri;
 
 /// Where a page is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Url {
+pub(crate) struct Url {
     /// Without brackets, in lower case.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Path and query.
-    pub(super) target: Uri,
+    pub(crate) target: Uri,
 }
 
 impl Url {
     /// As it stands in `Host`.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == 80 { host } else { format!("{host}:{}", self.port) }
     }
