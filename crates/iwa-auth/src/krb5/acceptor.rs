@@ -6,9 +6,9 @@
 //!            accept      replay_key()            finish                  identity, sign, verify
 //! ```
 //!
-//! The checks and their order are those of RFC 4120 3.2.3, in [`check`]; each failure has a [`Reason`] of its own. Nothing is
-//! read from the authenticator before the ticket was decrypted and is in force, and nothing of the PAC before its signature
-//! was verified.
+//! The checks and their order are those of RFC 4120 3.2.3, in `acceptor/check.rs`; each failure has a
+//! [`Reason`](crate::Reason) of its own. Nothing is read from the authenticator before the ticket was decrypted and is in
+//! force, and nothing of the PAC before its signature was verified.
 
 mod check;
 mod delegated;
