@@ -65,6 +65,10 @@ pub struct Mint {
     pub pac: MintPac,
     /// `authorization-data` whole, in the place of one with the PAC.
     pub authorization_data: Option<Vec<u8>>,
+    /// The plaintext of the ticket's encrypted part whole, in the place of one made of these fields.
+    pub ticket_plain: Option<Vec<u8>>,
+    /// The authenticator's plaintext whole, in the place of one made of these fields.
+    pub authenticator_plain: Option<Vec<u8>>,
     /// The authenticator's client, if not the ticket's.
     pub authenticator_client: Option<Principal>,
     /// The key under which the authenticator is, if not the session key.
@@ -276,6 +280,8 @@ impl Mint {
             transited: Vec::new(),
             pac: MintPac::Signed(PacContent::new()),
             authorization_data: None,
+            ticket_plain: None,
+            authenticator_plain: None,
             authenticator_client: None,
             authenticator_key: None,
             made: now,
@@ -307,12 +313,15 @@ impl Mint {
         }
     }
 
-    /// The ticket, encoded.
+    /// The plaintext of the ticket's encrypted part.
     ///
     /// # Panics
-    /// If the source of randomness has none.
+    /// If [`Mint::authorization_data`] is none.
     #[must_use]
-    pub fn ticket(&self, entropy: &mut dyn Entropy) -> Vec<u8> {
+    pub fn enc_ticket_part(&self) -> Vec<u8> {
+        if let Some(plain) = &self.ticket_plain {
+            return plain.clone();
+        }
         let pac = match &self.pac {
             MintPac::Absent => None,
             MintPac::Bytes(bytes) => Some(bytes.clone()),
@@ -345,7 +354,16 @@ impl Mint {
         };
         let mut plain = Vec::new();
         part.write(&mut plain);
-        let cipher = encrypt(&self.service_key, usage::TICKET, &plain, entropy);
+        plain
+    }
+
+    /// The ticket, encoded.
+    ///
+    /// # Panics
+    /// If the source of randomness has none.
+    #[must_use]
+    pub fn ticket(&self, entropy: &mut dyn Entropy) -> Vec<u8> {
+        let cipher = encrypt(&self.service_key, usage::TICKET, &self.enc_ticket_part(), entropy);
         let etype = self.ticket_etype.unwrap_or(self.service_key.etype().number());
         let enc_part = EncryptedData { etype, kvno: self.kvno, cipher: &cipher };
         let mut out = Vec::new();
@@ -363,12 +381,12 @@ impl Mint {
         self.ap_req_with(&ticket, entropy)
     }
 
-    /// An AP-REQ with a ticket that is there already, as a client makes one after the other.
-    ///
-    /// # Panics
-    /// If the ticket is none, or the source of randomness has none.
+    /// The authenticator's plaintext.
     #[must_use]
-    pub fn ap_req_with(&self, ticket: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
+    pub fn authenticator(&self) -> Vec<u8> {
+        if let Some(plain) = &self.authenticator_plain {
+            return plain.clone();
+        }
         let client = self.authenticator_client.as_ref().unwrap_or(&self.client);
         let mut gss = Vec::new();
         GssChecksum {
@@ -394,6 +412,16 @@ impl Mint {
         };
         let mut plain = Vec::new();
         authenticator.write(&mut plain);
+        plain
+    }
+
+    /// An AP-REQ with a ticket that is there already, as a client makes one after the other.
+    ///
+    /// # Panics
+    /// If the ticket is none, or the source of randomness has none.
+    #[must_use]
+    pub fn ap_req_with(&self, ticket: &[u8], entropy: &mut dyn Entropy) -> Vec<u8> {
+        let plain = self.authenticator();
         let key = self.authenticator_key.as_ref().unwrap_or(&self.session);
         let cipher = encrypt(key, usage::AP_REQ_AUTHENTICATOR, &plain, entropy);
         let mut out = Vec::new();

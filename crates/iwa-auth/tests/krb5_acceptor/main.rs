@@ -4,6 +4,7 @@
 mod accepted;
 mod authenticator;
 mod checksum;
+mod inside;
 mod names;
 mod pac;
 mod replay;
