@@ -16,6 +16,9 @@
 //! ```
 //!
 //! Header lines, an empty line, then the legs: `>` to the server, `<` its answer (left out when there is none), `=` the end.
+//! What the server is made of: `mechanisms` in its order, `keytab`, `pac: optional` where tickets carry none, `rc4: on`,
+//! `account: NAME NT-HASH` (several), `certificate-hash` of the TLS connection, whose bindings are then required.
+//!
 //! `now` is in microseconds since 1970 and stands still; `entropy` is what the server drew, in order. A line that begins
 //! with `#` is a comment; a leg may go on over several lines that begin with two spaces. Realms and hosts are test ones.
 
@@ -23,10 +26,19 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::env::EntropyError;
-use iwa_auth::{Entropy, UnixTime};
+use iwa_auth::krb5::acceptor::{Service, ServicePolicy};
+use iwa_auth::krb5::etype::Etype;
+use iwa_auth::krb5::keys::{KeyEntry, Keys};
+use iwa_auth::krb5::pac::PacPolicy;
+use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
+use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Entropy, Mechanism, Scheme, UnixTime};
+use iwa_wire::keytab::Keytab;
 
+use crate::accounts::{Accounts, DOMAIN};
 use crate::corpus::hex;
+use crate::pair::Server;
 
 /// A recorded handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,6 +140,68 @@ impl Recording {
     #[must_use]
     pub fn entropy(&self) -> Option<Replayed> {
         hex(self.header("entropy")?).map(Replayed)
+    }
+
+    /// The server that the header describes, with its clock, and with randomness of its own until it is given another.
+    ///
+    /// # Errors
+    /// Which header cannot be used.
+    pub fn server(&self) -> Result<Server, String> {
+        let mechanisms = self.header("mechanisms").ok_or("no mechanisms")?.split(", ").map(|name| match name {
+            "Kerberos" => Ok(Mechanism::Kerberos),
+            "NTLM" => Ok(Mechanism::Ntlm),
+            other => Err(format!("a mechanism {other}")),
+        });
+        let bindings = match self.header("certificate-hash") {
+            Some(hash) => ChannelBindings::tls_server_end_point(&hex(hash).ok_or("certificate-hash")?),
+            None => ChannelBindings::none(),
+        };
+        let names = ServerConfig {
+            nb_domain: DOMAIN.to_owned(),
+            dns_computer: Some("web.example.test".to_owned()),
+            dns_domain: Some("example.test".to_owned()),
+            ..ServerConfig::standalone("WEB")
+        };
+        let mut server = Server::new(Acceptor::new(AcceptorConfig {
+            mechanisms: mechanisms.collect::<Result<_, _>>()?,
+            krb5: self.header("keytab").map(|keytab| self.service(keytab)).transpose()?,
+            ntlm: Some(NtlmServer::new(names).map_err(|error| error.to_string())?),
+            binding: if bindings.is_none() { BindingPolicy::None } else { BindingPolicy::Require },
+        }));
+        let mut accounts = Accounts::default();
+        for account in self.headers("account") {
+            let (name, hash) = account.split_once(' ').ok_or("account")?;
+            let hash: [u8; 16] = hex(hash).and_then(|hash| hash.try_into().ok()).ok_or("account")?;
+            accounts = accounts.with(name, hash.into());
+        }
+        server.logon = Box::new(move |logon| accounts.logon(logon));
+        server.scheme = if self.header("scheme") == Some("NTLM") { Scheme::Ntlm } else { Scheme::Negotiate };
+        server.bindings = bindings;
+        server.now = self.now().ok_or("now")?;
+        Ok(server)
+    }
+
+    fn service(&self, keytab: &str) -> Result<Service, String> {
+        let bytes = hex(keytab).ok_or("keytab")?;
+        let keytab = Keytab::parse(&bytes).map_err(|error| error.to_string())?;
+        let principals = keytab.entries().map(|entry| Ok((entry.principal.to_principal()?, entry)));
+        let principals =
+            principals.collect::<Result<Vec<_>, iwa_wire::ParseError>>().map_err(|error| error.to_string())?;
+        let keys = Keys::new(principals.iter().map(|(principal, entry)| KeyEntry {
+            name: principal.name(),
+            realm: principal.realm(),
+            kvno: entry.kvno,
+            etype: entry.etype,
+            key: entry.key,
+        }));
+        let mut policy = ServicePolicy::default();
+        if self.header("pac") == Some("optional") {
+            policy.pac = PacPolicy::Optional;
+        }
+        if self.header("rc4") == Some("on") {
+            policy.etypes.push(Etype::Rc4Hmac);
+        }
+        Ok(Service::new(keys, policy))
     }
 }
 
