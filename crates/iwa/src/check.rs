@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if !problems.is_empty() {
         eprintln!("{}", count(&problems));
     }
-    if config.is_some() && !(args.strict && !problems.is_empty()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if config.is_some() && (problems.is_empty() || !args.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn count(problems: &[Problem]) -> String {

@@ -1,5 +1,7 @@
 //! `iwa user`, `iwa group`, `iwa check` and `iwa serve` as processes of their own: what one changes, the others know.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

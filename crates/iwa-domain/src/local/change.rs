@@ -73,6 +73,7 @@ impl LocalAccounts {
                 password_set: now(),
                 nt_hash,
                 keys,
+                previous: Vec::new(),
             };
             edit.put_user(&user)?;
             Ok(user)
@@ -100,7 +101,8 @@ impl LocalAccounts {
                 return Err(no_such("account", name));
             }
             let kvno = user.keys.kvno.wrapping_add(1).max(1);
-            user.nt_hash = nt_hash;
+            user.previous.insert(0, std::mem::replace(&mut user.nt_hash, nt_hash));
+            user.previous.truncate(KEPT_PASSWORDS);
             user.keys = KeySet { kvno, ..keys };
             user.must_change = must_change;
             user.password_set = now();
@@ -396,6 +398,8 @@ fn no_such(kind: &'static str, name: &str) -> AccountsError {
 
 /// Windows' limit (`UNLEN` of a password is 256).
 const MAX_PASSWORD: usize = 256;
+/// Active Directory looks at the last two passwords before it counts a failure.
+const KEPT_PASSWORDS: usize = 2;
 /// The present keys of a service and the ones before.
 const KEPT_KEYS: usize = 2;
 /// The encryption types an account has keys of. AES with SHA-1 stands first because every client has it; RC4's key is the

@@ -5,6 +5,8 @@
 //! - The order: a lock-out is said whatever the password is, so that guessing on gains nothing; everything else that keeps
 //!   an account out (disabled, expired, password to be changed) is said only after a right password, so that it tells
 //!   nothing to somebody who does not know it.
+//! - One of the last two passwords is wrong, and is not counted: a browser or a phone that was not told of the new one
+//!   would lock its owner out within one page.
 //! - An unknown account costs what a known one costs.
 
 use iwa_auth::ntlm::crypto;
@@ -51,8 +53,13 @@ impl LocalAccounts {
         self.check_lockout(user, now)?;
         let nobody = Secret::new(NO_HASH);
         let hash = user.map_or(&nobody, |user| &user.nt_hash);
-        let verified =
-            crypto::verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response);
+        let verify = |hash: &Secret<[u8; 16]>| {
+            crypto::verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response)
+        };
+        let verified = verify(hash);
+        if verified.is_none() && is_previous(user, |hash| verify(hash).is_some()) {
+            return Err(LogonError::Refused(NtStatus::WRONG_PASSWORD));
+        }
         let user = self.conclude(user, verified.is_some(), now)?;
         // Invariant: `conclude` refuses what was not verified.
         let session_base_key = verified.ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
@@ -74,7 +81,11 @@ impl LocalAccounts {
         let user = snapshot.logon_account(domain, user);
         self.check_lockout(user, now)?;
         let hash = user.map_or(&NO_HASH, |user| user.nt_hash.expose());
-        let right = crypto::nt_hash(password.expose()).ct_eq(hash);
+        let given = crypto::nt_hash(password.expose());
+        let right = given.ct_eq(hash);
+        if !right && is_previous(user, |hash| given.ct_eq(hash.expose())) {
+            return Err(LogonError::Refused(NtStatus::WRONG_PASSWORD));
+        }
         let user = self.conclude(user, right, now)?;
         Ok(PasswordVerified::by_authority(snapshot.account(user), snapshot.group_sids(user.rid)))
     }
@@ -158,6 +169,11 @@ impl Snapshot {
             sid: Some(machine.sid_of(user.rid)),
         }
     }
+}
+
+/// Whether a proof that is wrong was right before the password changed.
+fn is_previous(user: Option<&User>, matches: impl Fn(&Secret<[u8; 16]>) -> bool) -> bool {
+    user.is_some_and(|user| user.previous.iter().any(matches))
 }
 
 fn unavailable(error: AccountsError) -> LogonError {

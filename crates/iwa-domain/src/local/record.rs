@@ -55,6 +55,9 @@ pub struct User {
     pub nt_hash: Secret<[u8; 16]>,
     /// The Kerberos keys made of the password.
     pub keys: KeySet,
+    /// The NT hashes of the passwords before, newest first: what still sends one of them is a device that was not told, and
+    /// no guesser (MS-SAMR 3.1.1.7.1 calls it password history).
+    pub previous: Vec<Secret<[u8; 16]>>,
 }
 
 /// A group.
@@ -146,6 +149,8 @@ impl Record for User {
         put_time(out, self.password_set);
         out.extend_from_slice(self.nt_hash.expose());
         self.keys.put(out);
+        out.push(self.previous.len() as u8);
+        self.previous.iter().for_each(|hash| out.extend_from_slice(hash.expose()));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
@@ -164,6 +169,10 @@ impl Record for User {
             password_set: time(reader)?,
             nt_hash: Secret::new(*reader.array()?),
             keys: KeySet::take(reader)?,
+            previous: {
+                let count = reader.u8()?;
+                (0..count).map(|_| Ok(Secret::new(*reader.array()?))).collect::<Result<_, ParseError>>()?
+            },
         })
     }
 }
@@ -294,6 +303,7 @@ mod tests {
                 salt: "EXAMPLE.TESTAlice".into(),
                 keys: vec![Key::new(Etype::Aes256CtsHmacSha1, &[1; 32]).unwrap()],
             },
+            previous: vec![Secret::new([6; 16])],
         }
     }
 
@@ -334,6 +344,6 @@ mod tests {
     #[test]
     fn secrets_are_not_in_debug_output() {
         let shown = format!("{:?}", sample());
-        assert!(!shown.contains("7, 7") && !shown.contains("1, 1, 1"), "{shown}");
+        assert!(!shown.contains("7, 7") && !shown.contains("6, 6") && !shown.contains("1, 1, 1"), "{shown}");
     }
 }

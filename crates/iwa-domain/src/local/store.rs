@@ -342,7 +342,25 @@ pub(super) fn new_file(path: &Path) -> io::Result<fs::File> {
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    belong_to_the_directory(&file, path);
+    Ok(file)
+}
+
+/// What root makes in a directory of the server's user is that user's: otherwise `iwa user` run by root would lock the
+/// server out of its own accounts. Anybody else cannot give files away, and need not.
+fn belong_to_the_directory(file: &fs::File, path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let (Some(dir), Ok(own)) = (path.parent(), file.metadata()) else { return };
+        let Ok(dir) = fs::metadata(dir) else { return };
+        if own.uid() != dir.uid() {
+            let _ = std::os::unix::fs::fchown(file, Some(dir.uid()), Some(dir.gid()));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, path);
 }
 
 /// Refuses what others may read or change: `forbidden` are the bits that must not be set.

@@ -183,6 +183,26 @@ fn ten_failures_lock_an_account_out_in_every_process_until_it_is_unlocked() {
     assert_eq!(basic(&accounts, "alice", "right", NOW), None);
 }
 
+#[tokio::test]
+async fn a_password_of_before_is_wrong_and_locks_nobody_out() {
+    let state = State::new();
+    let accounts = state.create();
+    let rid = add(&accounts, "alice", "one").rid;
+    for text in ["two", "three", "four"] {
+        accounts.set_password("alice", &password(text), false).unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(basic(&accounts, "alice", "three", NOW), Some(NtStatus::WRONG_PASSWORD));
+        let logon = accounts.network(&ntlm("alice", "WEB", "two")).await;
+        assert!(matches!(logon, Err(LogonError::Refused(NtStatus::WRONG_PASSWORD))));
+    }
+    assert_eq!(accounts.failures(rid).unwrap(), Failures::default());
+    // The one before those is forgotten.
+    assert_eq!(basic(&accounts, "alice", "one", NOW), Some(NtStatus::WRONG_PASSWORD));
+    assert_eq!(accounts.failures(rid).unwrap().count, 1);
+    assert_eq!(basic(&accounts, "alice", "four", NOW), None);
+}
+
 #[test]
 fn a_torn_record_of_failures_counts_as_none() {
     let state = State::new();

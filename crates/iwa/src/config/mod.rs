@@ -13,6 +13,7 @@
 mod keytab;
 mod raw;
 mod read;
+mod routes;
 mod value;
 
 #[cfg(test)]

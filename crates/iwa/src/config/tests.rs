@@ -333,6 +333,37 @@ fn what_is_not_toml_is_told_with_every_place() {
 }
 
 #[test]
+fn no_file_however_mutilated_makes_the_reader_panic() {
+    let world = World::new();
+    let whole = adapted(&world, &repository_sample());
+    let start = whole.find("[kerberos]").unwrap();
+    for cut in (0..whole.len()).step_by(41).filter(|&cut| whole.is_char_boundary(cut)) {
+        let _ = world.parse(&whole[..cut]);
+        let _ = world.parse(&whole[cut..]);
+        let _ = world.parse(&format!("{}\u{0}\n{}", &whole[..cut], &whole[cut..]));
+    }
+    for value in [
+        "[]",
+        "{}",
+        "-1",
+        "1e400",
+        "nan",
+        "0xff",
+        "1979-05-27",
+        "[[[]]]",
+        "\"\"",
+        "{ a = [{ b = 1 }] }",
+        "9223372036854775807",
+    ] {
+        for line in whole[start..].lines().filter(|line| !line.starts_with('#')) {
+            if let Some((key, _)) = line.split_once(" = ") {
+                let _ = world.parse(&whole.replace(line, &format!("{key} = {value}")));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_keytab_is_told_without_its_keys() {
     let world = World::new();
     let summary = KeytabSummary::read(&world.0.join("http.keytab")).unwrap();

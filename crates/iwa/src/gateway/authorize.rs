@@ -244,8 +244,8 @@ mod tests {
             // IIS's factory rule.
             (&[], Some(&alice), Allowed),
             (&[], None, Allowed),
-            (&[all.clone()], Some(&alice), Allowed),
-            (&[all.clone()], None, Allowed),
+            (std::slice::from_ref(&all), Some(&alice), Allowed),
+            (std::slice::from_ref(&all), None, Allowed),
             // A child's Deny is looked at before its parent's Allow, wherever it stands.
             (&[all.clone(), unknown.clone()], None, Denied { by: Some(1) }),
             (&[unknown.clone(), all.clone()], None, Denied { by: Some(0) }),

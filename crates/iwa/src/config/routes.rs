@@ -1,0 +1,234 @@
+//! `[[route]]`: what is served where, and the rules, given to every route by those above it.
+
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use http::Method;
+use iwa_domain::local::Snapshot;
+
+use super::raw::{At, Section, did_you_mean};
+use super::read::{Have, Reading, is_visible};
+use super::{Authentication, Route, covers, value};
+use crate::gateway::authorize::{Access, Role, Rule, User};
+
+impl<'a> Reading<'a> {
+    pub(super) fn routes(
+        &self,
+        sections: Vec<Section<'a>>,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) -> Vec<Route> {
+        let mut written: Vec<Written> = Vec::new();
+        let none = sections.is_empty();
+        for section in sections {
+            let path = self.route_path(&section);
+            let files = section.string("files").map(|files| {
+                let dir = self.path(files.value);
+                match fs::metadata(&dir) {
+                    Ok(found) if found.is_dir() => {}
+                    Ok(_) => {
+                        self.report.error(files.span, format!("files: wanted a directory; {} is a file", dir.display()))
+                    }
+                    Err(error) => self.report.error(files.span, format!("files: {}: {error}", dir.display())),
+                }
+                dir
+            });
+            let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
+            let mut rules = Vec::new();
+            for (key, access) in [("deny", Access::Deny), ("allow", Access::Allow)] {
+                for rule in section.sections(key) {
+                    let span = rule.span();
+                    if let Some(rule) = self.rule(rule, access, authentication, names, have) {
+                        rules.push(At { value: rule, span });
+                    }
+                }
+            }
+            if let Some(path) = path {
+                if written.iter().any(|other| other.path == path) {
+                    self.report.error(section.span(), format!("path: there are two routes for {path}"));
+                }
+                written.push(Written { path, files, inherit, rules });
+            }
+            section.finish();
+        }
+        if none {
+            self.report.file_error("nothing is served: wanted at least one [[route]] with a `path`");
+        } else if !written.iter().any(|route| route.path == "/") {
+            self.report.file_warning("there is no route for \"/\": whatever no route covers is answered with 404");
+        }
+        self.inherit(written)
+    }
+
+    fn route_path(&self, section: &Section<'a>) -> Option<String> {
+        let Some(path) = section.string("path") else {
+            self.report.error(section.span(), "[[route]] needs `path`, for example path = \"/\"");
+            return None;
+        };
+        let plain = path.value.strip_prefix('/').is_some_and(|rest| {
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            rest.is_empty() || rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+        });
+        if !plain || !is_visible(path.value) || path.value.contains(['\\', '?', '#', '%', '*']) {
+            self.report.error(
+                path.span,
+                format!("path: wanted a plain path such as \"/\" or \"/reports\" (decoded, without wildcards); found \"{}\"", path.value),
+            );
+            return None;
+        }
+        let path = path.value.trim_end_matches('/');
+        Some(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+    }
+
+    fn rule(
+        &self,
+        section: Section<'a>,
+        access: Access,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) -> Option<Rule> {
+        let mut rule = Rule { access, users: Vec::new(), roles: Vec::new(), verbs: Vec::new() };
+        let mut broken = false;
+        for At { value, span } in section.strings("users").map(|users| users.value).unwrap_or_default() {
+            match value::user(value) {
+                Ok(user) => {
+                    self.known_user(&user, span, authentication, names, have);
+                    rule.users.push(user);
+                }
+                Err(why) => {
+                    broken = true;
+                    self.report.error(span, format!("users: {why}"));
+                }
+            }
+        }
+        for At { value, span } in section.strings("roles").map(|roles| roles.value).unwrap_or_default() {
+            match value::role(value) {
+                Ok(role) => {
+                    if let Role::Group(name) = &role {
+                        match names {
+                            Some(names) if names.group_sid(name).is_none() => {
+                                let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
+                                let hint = did_you_mean(name, &known);
+                                self.report.warning(span, format!("roles: there is no group \"{name}\" now{hint}"));
+                            }
+                            None if !have.accounts => self.report.error(
+                                span,
+                                format!("roles: \"{name}\" is a group of [accounts], which there are none of; a domain's group is written as its SID (S-1-5-21-...)"),
+                            ),
+                            _ => {}
+                        }
+                    }
+                    rule.roles.push(role);
+                }
+                Err(why) => {
+                    broken = true;
+                    self.report.error(span, format!("roles: {why}"));
+                }
+            }
+        }
+        for At { value, span } in section.strings("verbs").map(|verbs| verbs.value).unwrap_or_default() {
+            match Method::from_bytes(value.to_ascii_uppercase().as_bytes()) {
+                Ok(verb) => rule.verbs.push(verb),
+                Err(_) => {
+                    broken = true;
+                    self.report.error(span, format!("verbs: wanted methods such as \"GET\"; found \"{value}\""));
+                }
+            }
+        }
+        let span = section.span();
+        section.finish();
+        if broken {
+            return None;
+        }
+        if rule.users.is_empty() && rule.roles.is_empty() {
+            self.report.error(span, "a rule needs `users` or `roles`: everybody is users = [\"*\"]");
+            return None;
+        }
+        Some(rule)
+    }
+
+    fn known_user(
+        &self,
+        user: &User,
+        span: Range<usize>,
+        authentication: &Authentication,
+        names: Option<&Snapshot>,
+        have: Have,
+    ) {
+        match user {
+            User::Anonymous if !authentication.policy.anonymous => {
+                self.report.warning(span, "users: \"?\" is whoever does not sign in, and anonymous is off: it matches nobody");
+            }
+            User::Local(name) if !have.accounts => self.report.error(
+                span,
+                format!("users: \"{name}\" is an account of [accounts], which there are none of; wanted DOMAIN\\{name} or {name}@REALM"),
+            ),
+            User::Local(name) => self.known_account(name, span, names),
+            User::InDomain { domain, name } if names.is_some_and(|names| names.is_own_domain(domain)) => {
+                self.known_account(name, span, names);
+            }
+            _ => {}
+        }
+    }
+
+    fn known_account(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>) {
+        let Some(names) = names.filter(|names| names.user(name).is_none()) else { return };
+        if names.group(name).is_some() {
+            return self.report.warning(span, format!("users: \"{name}\" is a group: groups are `roles`"));
+        }
+        let known: Vec<_> = names.users().iter().map(|user| user.name.as_str()).collect();
+        let hint = if known.len() > 20 { String::new() } else { did_you_mean(name, &known) };
+        self.report.warning(span, format!("users: there is no account \"{name}\" now{hint}"));
+    }
+
+    /// Gives every route the rules of the routes above it.
+    fn inherit(&self, mut written: Vec<Written>) -> Vec<Route> {
+        written.sort_by_key(|route| route.path.len());
+        let mut routes = Vec::new();
+        for route in &written {
+            let mut rules: Vec<Rule> = Vec::new();
+            for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
+                if !above.inherit {
+                    rules.clear();
+                }
+                if above.path == route.path {
+                    self.moot(route, &rules);
+                }
+                rules.extend(above.rules.iter().map(|rule| rule.value.clone()));
+            }
+            routes.push(Route { path: route.path.clone(), files: route.files.clone(), rules });
+        }
+        routes.reverse();
+        routes
+    }
+
+    /// IIS takes a parent's Allow before the child's: a child cannot narrow it by allowing fewer.
+    fn moot(&self, route: &Written, above: &[Rule]) {
+        let everybody = above
+            .iter()
+            .any(|rule| rule.access == Access::Allow && rule.verbs.is_empty() && rule.users.contains(&User::All));
+        if !everybody {
+            return;
+        }
+        for rule in route.rules.iter().filter(|rule| rule.value.access == Access::Allow) {
+            self.report.warning(
+                rule.span.clone(),
+                format!(
+                    "this allows nobody more and keeps nobody out of {}: a route above it allows everybody, and inherited rules come \
+                     first, as in IIS; `inherit = false` (IIS: <clear/>) leaves the inherited rules out",
+                    route.path
+                ),
+            );
+        }
+    }
+}
+
+/// A route as it was written.
+struct Written {
+    path: String,
+    files: Option<PathBuf>,
+    inherit: bool,
+    rules: Vec<At<Rule>>,
+}
