@@ -183,45 +183,44 @@ impl<'a> Der<'a> {
     /// [`ErrorKind::Truncated`], or [`ErrorKind::Length`] if the length is not in DER's form.
     #[inline]
     pub fn any(&mut self) -> Result<Tlv<'a>, ParseError> {
+        // Nearly every length is below 128, and is read without a call.
+        let (tag, header, length) = match *self.bytes {
+            [tag, length @ 0..0x80, ..] if tag & 0x1f != 0x1f => (tag, 2, usize::from(length)),
+            _ => self.long_header()?,
+        };
+        let end = header + length;
+        let (Some(whole), Some(body), Some(rest)) =
+            (self.bytes.get(..end), self.bytes.get(header..end), self.bytes.get(end..))
+        else {
+            return Err(self.error(ErrorKind::Truncated { needed: length, available: self.bytes.len() - header }));
+        };
+        let (offset, format, long_lengths) = (self.offset, self.format, self.long_lengths);
+        self.bytes = rest;
+        self.offset += end;
+        Ok(Tlv { tag: Tag(tag), body, whole, offset, format, long_lengths })
+    }
+
+    /// Tag, size of the header, and length of the next value, in whatever form they are.
+    fn long_header(&self) -> Result<(u8, usize, usize), ParseError> {
         let (&tag, after_tag) = self.bytes.split_first().ok_or_else(|| self.truncated(1))?;
         if tag & 0x1f == 0x1f {
             return Err(self.error(ErrorKind::Value { what: "tag number" }));
         }
-        let (&first, mut after) = after_tag.split_first().ok_or_else(|| self.truncated(2))?;
-        let length = if first < 0x80 {
-            usize::from(first)
-        } else {
-            let count = usize::from(first & 0x7f);
-            let Some((digits, tail)) = after.split_at_checked(count) else {
-                return Err(self.truncated(2 + count));
-            };
-            after = tail;
-            // Indefinite (0), not shortest (leading zero, or below 128), or beyond 2^31: none of them is DER for us.
-            if count == 0 || count > 4 || (digits.first() == Some(&0) && !self.long_lengths) {
-                return Err(self.error(ErrorKind::Length));
-            }
-            let length = digits.iter().fold(0u64, |value, digit| (value << 8) | u64::from(*digit));
-            if (length < 0x80 && !self.long_lengths) || length > 0x7fff_ffff {
-                return Err(self.error(ErrorKind::Length));
-            }
-            length as usize
-        };
-        let Some((body, rest)) = after.split_at_checked(length) else {
-            return Err(self.error(ErrorKind::Truncated { needed: length, available: after.len() }));
-        };
-        let taken = self.bytes.len() - rest.len();
-        let (whole, _) = self.bytes.split_at(taken);
-        let tlv = Tlv {
-            tag: Tag(tag),
-            body,
-            whole,
-            offset: self.offset,
-            format: self.format,
-            long_lengths: self.long_lengths,
-        };
-        self.bytes = rest;
-        self.offset += taken;
-        Ok(tlv)
+        let (&first, after) = after_tag.split_first().ok_or_else(|| self.truncated(2))?;
+        if first < 0x80 {
+            return Ok((tag, 2, usize::from(first)));
+        }
+        let count = usize::from(first & 0x7f);
+        let Some(digits) = after.get(..count) else { return Err(self.truncated(2 + count)) };
+        // Indefinite (0), not shortest (leading zero, or below 128), or beyond 2^31: none of them is DER for us.
+        if count == 0 || count > 4 || (digits.first() == Some(&0) && !self.long_lengths) {
+            return Err(self.error(ErrorKind::Length));
+        }
+        let length = digits.iter().fold(0u64, |value, digit| (value << 8) | u64::from(*digit));
+        if (length < 0x80 && !self.long_lengths) || length > 0x7fff_ffff {
+            return Err(self.error(ErrorKind::Length));
+        }
+        Ok((tag, 2 + count, length as usize))
     }
 
     const fn truncated(&self, needed: usize) -> ParseError {

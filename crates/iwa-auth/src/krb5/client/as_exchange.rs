@@ -274,6 +274,14 @@ fn long_term_key(task: &Task, parameters: &Parameters, kvno: Option<u32>) -> Res
                 salt.into_bytes()
             };
             let salt = salt.clone().unwrap_or_else(default);
+            let iterations = s2kparams.as_deref().and_then(|params| params.try_into().ok()).map(u32::from_be_bytes);
+            if let Some(iterations) = iterations.filter(|count| *count < MIN_ITERATIONS && *etype != Etype::Rc4Hmac) {
+                let what = format!(
+                    "it asks for {iterations} iterations of string-to-key, at least {MIN_ITERATIONS} are done: nothing \
+                     protects the question, and fewer make the password easy to guess for whoever forged it"
+                );
+                return Err(Peer::KdcReply { what }.into());
+            }
             Key::from_password(*etype, password.expose(), &salt, s2kparams.as_deref())
                 .map_err(|error| Peer::KdcReply { what: error.to_string() }.into())
         }
@@ -287,3 +295,6 @@ fn long_term_key(task: &Task, parameters: &Parameters, kvno: Option<u32>) -> Res
         LongTerm::None => Err(Policy::NoCredential { why: "there is no password or keytab".to_owned() }.into()),
     }
 }
+
+/// The fewest iterations of string-to-key. The default of RFC 3962 is 4096, that of RFC 8009 32,768.
+const MIN_ITERATIONS: u32 = 1000;

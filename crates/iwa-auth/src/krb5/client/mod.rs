@@ -331,7 +331,8 @@ impl Task {
             return Err(Peer::KdcReply { what }.into());
         }
         self.realms.push(realm.clone());
-        let purpose = if self.service.realm.is_empty() || self.service.realm == realm {
+        // In whatever case: the KDC's spelling of its realm is the one in the TGT.
+        let purpose = if self.service.realm.is_empty() || self.service.realm.eq_ignore_ascii_case(&realm) {
             Purpose::Service
         } else {
             Purpose::CrossRealm

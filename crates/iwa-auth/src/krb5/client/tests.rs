@@ -380,10 +380,10 @@ fn an_as_rep_that_is_no_tgt_is_refused() {
 }
 
 #[test]
-fn work_without_end_is_refused_before_it_is_done() {
+fn a_key_that_costs_too_much_or_too_little_is_not_made() {
     env!(env);
     let password = LongTerm::Password(Secret::new("x".to_owned()));
-    for params in [&[0, 0, 0, 0][..], &[0xff; 4], &[0, 0, 16]] {
+    for params in [&[0, 0, 0, 0][..], &[0xff; 4], &[0, 0, 16], &[0, 0, 0, 1]] {
         let client = Client::new(alice(), password.clone()).with_policy(policy());
         let question = need(client.ticket(&http(), Delegation::No, &mut env));
         said(question.answer(&preauth_required(17, Some(params), pa_type::ENC_TIMESTAMP), &mut env));
