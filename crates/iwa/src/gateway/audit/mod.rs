@@ -48,7 +48,7 @@ pub(crate) fn w3c_line(exchange: &Exchange<'_>, fields: &[Field]) -> String {
 pub(crate) struct Logs {
     w3c: Option<(Vec<Field>, usize)>,
     json: bool,
-    queue: Option<SyncSender<Message>>,
+    queue: Option<SyncSender<Lines>>,
     pressure: Arc<Pressure>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,16 +62,13 @@ struct Pressure {
     lost: AtomicU64,
 }
 
-enum Message {
-    Lines {
-        at: UnixTime,
-        /// The W3C line, then the JSON line.
-        text: Vec<u8>,
-        /// Where the JSON line begins.
-        split: usize,
-    },
-    /// Write what you have, then say so.
-    Flush(SyncSender<()>),
+/// The lines of one request.
+struct Lines {
+    at: UnixTime,
+    /// The W3C line, then the JSON line.
+    text: Vec<u8>,
+    /// Where the JSON line begins.
+    split: usize,
 }
 
 /// What a configuration wants told, to files or to `tracing`.
@@ -107,19 +104,12 @@ impl Logs {
         })
     }
 
-    /// Waits until everything recorded so far is in the files.
-    pub(crate) fn flush(&self) {
-        let (done, wait) = sync_channel(1);
-        if self.queue.as_ref().is_some_and(|queue| queue.send(Message::Flush(done)).is_ok()) {
-            let _ = wait.recv_timeout(Duration::from_secs(10));
-        }
-    }
-
-    fn hand_over(&self, message: Message, bytes: usize) {
+    fn hand_over(&self, lines: Lines) {
+        let bytes = lines.text.len();
         let Some(queue) = &self.queue else { return };
         let queued = self.pressure.queued.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let taken = queued <= MOST_BYTES
-            && match queue.try_send(message) {
+            && match queue.try_send(lines) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
             };
@@ -140,8 +130,7 @@ impl Audit for Logs {
         if self.json {
             json::write(exchange, &mut text);
         }
-        let bytes = text.len();
-        self.hand_over(Message::Lines { at: exchange.begun, text, split }, bytes);
+        self.hand_over(Lines { at: exchange.begun, text, split });
     }
 }
 

@@ -239,7 +239,7 @@ fn files_are_named_and_begun_as_iis_does_it() {
     let dir = Directory::new();
     let logs = logs(&dir, |_| {});
     logs.record(&Request::new("/a").exchange());
-    logs.flush();
+    drop(logs);
     let text = fs::read_to_string(dir.0.join(today("u_ex", ".log"))).unwrap();
     let head: Vec<_> = text.lines().take(4).collect();
     assert!(head[0].starts_with("#Software: iwa "), "{head:?}");
@@ -323,13 +323,16 @@ fn everything_is_written_when_the_server_stops() {
 #[test]
 fn a_file_that_was_moved_away_is_begun_anew() {
     let dir = Directory::new();
-    let logs = logs(&dir, |_| {});
+    let logs = logs(&dir, |log| log.flush = Duration::from_millis(10));
     logs.record(&Request::new("/before").exchange());
-    logs.flush();
     let name = today("u_ex", ".log");
+    let written = || fs::read_to_string(dir.0.join(&name)).is_ok_and(|text| text.contains("/before"));
+    while !written() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     fs::rename(dir.0.join(&name), dir.0.join("old.log")).unwrap();
     logs.record(&Request::new("/after").exchange());
-    logs.flush();
+    drop(logs);
     assert!(dir.lines("old.log")[0].contains("/before"));
     let lines = dir.lines(&name);
     assert!(lines.len() == 1 && lines[0].contains("/after"), "{lines:?}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use iwa_auth::UnixTime;
 
 use super::field::Field;
-use super::{Message, Period, Pressure, json, w3c};
+use super::{Lines, Period, Pressure, json, w3c};
 use crate::config::Log;
 
 /// Writes both logs. Lives in a thread of its own.
@@ -62,22 +62,16 @@ impl Writer {
     }
 
     /// Writes until nobody is left who could send lines.
-    pub(super) fn run(mut self, lines: &Receiver<Message>, pressure: &Pressure, flush: Duration) {
+    pub(super) fn run(mut self, lines: &Receiver<Lines>, pressure: &Pressure, flush: Duration) {
         let mut oldest: Option<Instant> = None;
         loop {
             let wait = oldest.map_or(IDLE, |oldest| flush.saturating_sub(oldest.elapsed()));
             match lines.recv_timeout(wait) {
-                Ok(Message::Lines { at, text, split }) => {
+                Ok(Lines { at, text, split }) => {
                     pressure.queued.fetch_sub(text.len(), Ordering::Relaxed);
                     let (w3c, json) = text.split_at_checked(split).unwrap_or_default();
                     self.append(at, w3c, json);
                     oldest.get_or_insert_with(Instant::now);
-                }
-                Ok(Message::Flush(done)) => {
-                    self.tell_loss(pressure);
-                    self.flush();
-                    oldest = None;
-                    let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.tell_loss(pressure);
