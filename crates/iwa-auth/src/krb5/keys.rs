@@ -202,9 +202,14 @@ impl Keys {
     fn newest_first(&mut self, of_service: Vec<Vec<usize>>) {
         let mut order: Vec<usize> = (0..self.keys.len()).collect();
         order.sort_by_key(|&at| core::cmp::Reverse((self.keys.get(at).map_or(0, ServiceKey::kvno), at)));
-        let place = |at: usize| order.iter().position(|&was| was == at).unwrap_or_default();
+        let mut places = vec![0; order.len()];
+        for (place, &was) in order.iter().enumerate() {
+            if let Some(slot) = places.get_mut(was) {
+                *slot = place;
+            }
+        }
         for (service, own) in self.services.iter_mut().zip(of_service) {
-            service.keys = own.into_iter().map(place).collect();
+            service.keys = own.into_iter().filter_map(|was| places.get(was).copied()).collect();
             service.keys.sort_unstable();
         }
         let mut keys: Vec<Option<ServiceKey>> = self.keys.drain(..).map(Some).collect();

@@ -89,13 +89,15 @@ pub(crate) fn verify(
     if sid.is_none() {
         return Err(PacProblem::BufferMissing("SID of the account").into());
     }
+    let not_utf8 = ParseError { format: "EncTicketPart", offset: 0, kind: ErrorKind::Value { what: "crealm" } };
+    let realm = ticket.crealm.as_str().ok_or(not_utf8)?;
     let mut groups = Vec::with_capacity(info.group_count());
     groups.extend(info.groups().filter(|group| group.grants()).map(|group| group.sid));
     let optional = |text: Utf16<'_>, what| if text.is_empty() { Ok(None) } else { name(text, what).map(Some) };
     let account = Account {
         name: name(info.effective_name, "EffectiveName")?,
         domain: name(info.logon_domain_name, "LogonDomainName")?,
-        realm: Some(ticket.cname.to_principal(ticket.crealm)?.realm),
+        realm: Some(realm.to_owned()),
         upn: upn_dns.map_or(Ok(None), |info| optional(info.upn, "Upn"))?,
         display_name: optional(info.full_name, "FullName")?,
         sid,

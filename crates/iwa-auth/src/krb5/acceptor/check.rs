@@ -65,6 +65,8 @@ impl Service {
         client_name(&ticket)?;
 
         let checksum = gss_checksum(&authenticator)?;
+        // MS-KILE 3.4.5 lets a client without bindings in, although they are required, if it says that it knows of them
+        // (KERB_AP_OPTIONS_CBT), and GSS_C_CHANNEL_BOUND_FLAG is the client's word too. Only the bytes prove something.
         let bindings = binding_policy.check(bindings, Some(&checksum.bindings))?;
         let subkey = authenticator.subkey.map(|subkey| self.key(subkey)).transpose()?;
         let delegated = match checksum.delegated {
