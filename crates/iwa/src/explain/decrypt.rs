@@ -68,7 +68,8 @@ impl Keys {
                     return self.ap_rep(node, &message);
                 }
             }
-            "KRB-CRED" => {
+            // In the checksum of an authenticator it has the name of its place.
+            "KRB-CRED" | "Deleg" => {
                 if let Ok(message) = KrbCred::parse(bytes) {
                     self.krb_cred(node, &message);
                 }
@@ -120,7 +121,9 @@ impl Keys {
         };
         let mut tree = EncApRepPart::explain(&plain, 0);
         tree.note = Some("decrypted with the session key; the ranges below count in the plaintext".into());
-        node.children.push(tree);
+        if let Some(place) = child(node, "enc-part") {
+            place.children.push(tree);
+        }
     }
 
     /// The part for the client: under its long-term key, or under the key of the TGT that it used.
@@ -148,7 +151,9 @@ impl Keys {
         };
         let mut tree = EncKrbCredPart::explain(&plain, 0);
         tree.note = Some("decrypted with the session key; the ranges below count in the plaintext".into());
-        node.children.push(tree);
+        if let Some(place) = child(node, "enc-part") {
+            place.children.push(tree);
+        }
     }
 
     fn ticket(&mut self, node: &mut Node, ticket: &Ticket<'_>) {

@@ -27,7 +27,7 @@ pub(super) fn read(argument: &str) -> Result<Vec<Explained>, String> {
     }
 }
 
-fn explain(bytes: Vec<u8>, name: &str) -> Result<Vec<Explained>, String> {
+pub(super) fn explain(bytes: Vec<u8>, name: &str) -> Result<Vec<Explained>, String> {
     if bytes.len() as u64 > LIMIT {
         return Err(too_long(name));
     }

@@ -1,5 +1,7 @@
 //! `iwa explain` against the corpus: what independent decoders say of an item, and what is in it once it is decrypted.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use iwa_testkit::corpus::{self, Item};
 use iwa_wire::explain::Node;
 use iwa_wire::keytab::{Entry, Keytab};
@@ -175,4 +177,48 @@ fn json_begins_with_the_kind() {
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(document.pointer("/malformed/offset").is_some_and(serde_json::Value::is_u64));
     assert_eq!(document.pointer("/tree/name").and_then(|name| name.as_str()), Some("NEGOTIATE_MESSAGE"));
+}
+
+/// The recorded exchange of that name as header lines, and its keytab.
+fn recording(name: &str) -> (String, Vec<u8>) {
+    let path = format!("{}/../../recordings/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (mut legs, mut keytab) = (Vec::<(&str, String)>::new(), String::new());
+    for line in text.lines() {
+        match (line.get(..2), line.get(2..)) {
+            (Some("> "), Some(digits)) => legs.push(("Authorization: Negotiate ", digits.to_owned())),
+            (Some("< "), Some(digits)) => legs.push(("WWW-Authenticate: Negotiate ", digits.to_owned())),
+            (Some("  "), Some(digits)) => legs.last_mut().unwrap().1.push_str(digits),
+            _ => keytab.push_str(line.strip_prefix("keytab: ").unwrap_or_default()),
+        }
+    }
+    let bytes = |digits: &str| corpus::hex(&digits.replace(' ', "")).unwrap();
+    let line = |(field, digits): &(&str, String)| format!("{field}{}\n", STANDARD.encode(bytes(digits)));
+    (legs.iter().map(line).collect(), bytes(&keytab))
+}
+
+#[test]
+fn a_recorded_exchange_is_opened_whole_with_the_keytab_of_its_service() {
+    let (lines, keytab) = recording("kerberos-curl-delegation");
+    let mut found = super::input::explain(lines.into_bytes(), "the recording").unwrap();
+    let mut keys = Keys::read(&keytab).unwrap();
+    found.iter_mut().for_each(|explained| keys.open(explained));
+    assert_eq!(found.iter().map(|explained| explained.kind).collect::<Vec<_>>(), ["spnego-init", "spnego-resp"]);
+    let request = &found[0].tree;
+    for part in ["EncTicketPart", "Authenticator", "Deleg", "EncKrbCredPart"] {
+        assert!(request.find(part).is_some(), "{part} is not there");
+    }
+    let note = request.find("EncTicketPart").and_then(|part| part.note.as_deref()).unwrap_or_default();
+    assert!(note.contains("HTTP/web.example.test@EXAMPLE.TEST kvno 2"), "{note}");
+    let answer = found[1].tree.find("EncAPRepPart").expect("the AP-REP is opened with the session key of the ticket");
+    let time = |tree: &Node| tree.find("ctime").map(|node| node.value.clone());
+    assert!(time(answer).is_some());
+    assert_eq!(time(answer), request.find("Authenticator").and_then(time));
+    for explained in &found {
+        assert_eq!(explained.tree.first_error(), None);
+        let mut text = String::new();
+        tree::render(explained, tree::Style { colour: false, secrets: false }, &mut text);
+        let keys = text.lines().filter(|line| line.contains("keyvalue"));
+        assert!(keys.clone().all(|line| line.ends_with("(secret)")), "{text}");
+    }
 }
