@@ -19,11 +19,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use iwa_auth::env::EntropyError;
+use iwa_auth::Scheme;
 use iwa_auth::ntlm::crypto::nt_hash;
-use iwa_auth::{Entropy, Scheme};
 use iwa_testkit::pair::Server;
-use iwa_testkit::recording::{Leg, Recording, to_hex};
+use iwa_testkit::recording::{Drawn, Leg, Recording, to_hex};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -64,20 +63,6 @@ fn header(argument: &str) -> Result<(String, String), Box<dyn Error>> {
     }
     let (name, value) = argument.split_once(": ").ok_or("a header is `name: value`")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Randomness of the system, written down.
-struct Drawn {
-    from: File,
-    drawn: Rc<RefCell<Vec<u8>>>,
-}
-
-impl Entropy for Drawn {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        self.from.read_exact(out).map_err(|_| EntropyError)?;
-        self.drawn.borrow_mut().extend_from_slice(out);
-        Ok(())
-    }
 }
 
 /// Answers the requests of one connection until it ends, or the handshake does.

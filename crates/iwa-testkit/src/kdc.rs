@@ -10,6 +10,8 @@ use iwa_auth::krb5::issuer::{
 };
 use iwa_auth::krb5::keys::{KeyEntry, Keys};
 use iwa_auth::{Env, UnixTime};
+use iwa_wire::counted::CountedName;
+use iwa_wire::keytab::{Entry, Keytab};
 use iwa_wire::krb5::Principal;
 
 use crate::accounts::DOMAIN;
@@ -99,6 +101,23 @@ impl Realm {
             etype: key.etype().number(),
             key: key.expose(),
         }))
+    }
+
+    /// The service's keytab as a file.
+    #[must_use]
+    pub fn keytab_file(&self) -> Vec<u8> {
+        let name = Principal::service("HTTP", HOST, REALM);
+        let mut file = Vec::new();
+        Keytab::write_head(&mut file);
+        for set in self.services.iter().skip(1).flat_map(|service| &service.keys) {
+            for key in &set.keys {
+                let principal = CountedName::from(&name);
+                let entry =
+                    Entry { principal, timestamp: 0, kvno: set.kvno, etype: key.etype().number(), key: key.expose() };
+                entry.write(&mut file);
+            }
+        }
+        file
     }
 
     /// The service with the usual policy.

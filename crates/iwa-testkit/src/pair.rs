@@ -190,6 +190,19 @@ pub struct Turn {
     pub end: Option<Result<initiate::Established, Reject>>,
 }
 
+impl Turn {
+    /// The end in a few words that stay the same: `by Kerberos, mutual`, `by NTLM`, `refused: peer.not-mutual`, `goes on`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match &self.end {
+            None => "goes on".to_owned(),
+            Some(Ok(end)) if end.mutual => format!("by {}, mutual", end.mechanism),
+            Some(Ok(end)) => format!("by {}", end.mechanism),
+            Some(Err(reject)) => format!("refused: {}", reject.reason.code()),
+        }
+    }
+}
+
 impl Client {
     /// An end at [`NOW`], under Negotiate, without a KDC.
     #[must_use]

@@ -22,23 +22,31 @@
 //! `now` is in microseconds since 1970 and stands still; `entropy` is what the server drew, in order. A line that begins
 //! with `#` is a comment; a leg may go on over several lines that begin with two spaces. Realms and hosts are test ones.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use iwa_auth::accept::AcceptorConfig;
 use iwa_auth::env::EntropyError;
+use iwa_auth::initiate::{Credentials, Framing, Initiator, InitiatorConfig};
 use iwa_auth::krb5::acceptor::{Service, ServicePolicy};
+use iwa_auth::krb5::client::Delegation;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::krb5::keys::{KeyEntry, Keys};
 use iwa_auth::krb5::pac::PacPolicy;
 use iwa_auth::ntlm::acceptor::{Server as NtlmServer, ServerConfig};
+use iwa_auth::ntlm::crypto::nt_hash;
+use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
 use iwa_auth::{Acceptor, BindingPolicy, ChannelBindings, Entropy, Mechanism, Scheme, UnixTime};
 use iwa_wire::keytab::Keytab;
 
 use crate::accounts::{Accounts, DOMAIN};
 use crate::corpus::hex;
-use crate::pair::Server;
+use crate::kdc::{HOST, Realm};
+use crate::pair::{Client, Server};
 
 /// A recorded handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,15 +155,7 @@ impl Recording {
     /// # Errors
     /// Which header cannot be used.
     pub fn server(&self) -> Result<Server, String> {
-        let mechanisms = self.header("mechanisms").ok_or("no mechanisms")?.split(", ").map(|name| match name {
-            "Kerberos" => Ok(Mechanism::Kerberos),
-            "NTLM" => Ok(Mechanism::Ntlm),
-            other => Err(format!("a mechanism {other}")),
-        });
-        let bindings = match self.header("certificate-hash") {
-            Some(hash) => ChannelBindings::tls_server_end_point(&hex(hash).ok_or("certificate-hash")?),
-            None => ChannelBindings::none(),
-        };
+        let bindings = self.bindings()?;
         let names = ServerConfig {
             nb_domain: DOMAIN.to_owned(),
             dns_computer: Some("web.example.test".to_owned()),
@@ -163,7 +163,7 @@ impl Recording {
             ..ServerConfig::standalone("WEB")
         };
         let mut server = Server::new(Acceptor::new(AcceptorConfig {
-            mechanisms: mechanisms.collect::<Result<_, _>>()?,
+            mechanisms: self.mechanisms()?,
             krb5: self.header("keytab").map(|keytab| self.service(keytab)).transpose()?,
             ntlm: Some(NtlmServer::new(names).map_err(|error| error.to_string())?),
             binding: if bindings.is_none() { BindingPolicy::None } else { BindingPolicy::Require },
@@ -179,6 +179,55 @@ impl Recording {
         server.bindings = bindings;
         server.now = self.now().ok_or("now")?;
         Ok(server)
+    }
+
+    /// The client that the header describes: alice of [`Realm`], with `mutual`, `delegate`, `bare` where they stand there,
+    /// and her password for NTLM.
+    ///
+    /// # Errors
+    /// Which header cannot be used.
+    pub fn client(&self) -> Result<Client, String> {
+        let mut realm = Realm::default().at(self.now().ok_or("now")?);
+        let is = |name| self.header(name) == Some("yes");
+        let credential = Credential {
+            user: "alice".to_owned(),
+            domain: String::new(),
+            workstation: String::new(),
+            nt_hash: nt_hash("Password"),
+        };
+        let target = format!("HTTP/{HOST}");
+        let mut client = Client::new(Initiator::new(InitiatorConfig {
+            host: HOST.to_owned(),
+            credentials: Credentials {
+                krb5: Some(realm.alice()),
+                ntlm: Some(NtlmClient::new(credential, Some(&target))),
+            },
+            mechanisms: self.mechanisms()?,
+            mutual: is("mutual"),
+            delegation: if is("delegate") { Delegation::Always } else { Delegation::No },
+            bindings: self.bindings()?,
+            framing: if is("bare") { Framing::Bare } else { Framing::Spnego },
+        }));
+        client.now = realm.now;
+        client.kdc = Box::new(move |name, request| realm.answer(name, request));
+        Ok(client)
+    }
+
+    fn mechanisms(&self) -> Result<Vec<Mechanism>, String> {
+        let names = self.header("mechanisms").ok_or("no mechanisms")?.split(", ");
+        let mechanism = |name| match name {
+            "Kerberos" => Ok(Mechanism::Kerberos),
+            "NTLM" => Ok(Mechanism::Ntlm),
+            other => Err(format!("a mechanism {other}")),
+        };
+        names.map(mechanism).collect()
+    }
+
+    fn bindings(&self) -> Result<ChannelBindings, String> {
+        Ok(match self.header("certificate-hash") {
+            Some(hash) => ChannelBindings::tls_server_end_point(&hex(hash).ok_or("certificate-hash")?),
+            None => ChannelBindings::none(),
+        })
     }
 
     fn service(&self, keytab: &str) -> Result<Service, String> {
@@ -235,6 +284,23 @@ pub fn to_hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Randomness of the system, written down as it is drawn.
+#[derive(Debug)]
+pub struct Drawn {
+    /// Where it comes from.
+    pub from: fs::File,
+    /// What was drawn.
+    pub drawn: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Entropy for Drawn {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        self.from.read_exact(out).map_err(|_| EntropyError)?;
+        self.drawn.borrow_mut().extend_from_slice(out);
+        Ok(())
+    }
 }
 
 /// Randomness that was drawn once and is drawn again; empty when it has all been drawn.
