@@ -17,6 +17,7 @@
 //! | `AuthorizationData` | [`authdata`] | RFC 4120 5.2.6, MS-KILE 2.2 |
 //! | the checksum 0x8003 | [`checksum`] | RFC 4121 4.1.1 |
 //! | tokens in GSS-API framing | [`token`] | RFC 4121 4.1, RFC 1964 1.1 |
+//! | `IAKERB-HEADER` | [`iakerb`] | draft-ietf-kitten-iakerb |
 //! | per-message tokens | [`cfx`] | RFC 4121 4.2 |
 
 pub mod ap;
@@ -27,6 +28,7 @@ pub mod cred;
 pub mod enc;
 pub mod error;
 mod field;
+pub mod iakerb;
 pub mod kdc;
 pub mod padata;
 pub mod principal;

@@ -1,5 +1,6 @@
 //! Kerberos messages in GSS-API framing: mechanism OID, token identifier, message. RFC 4121 4.1, RFC 1964 1.1, RFC 2743 3.1.
 
+use super::iakerb::IakerbHeader;
 use super::{ApRep, ApReq, KrbError};
 use crate::der::DerWriter;
 use crate::error::{ErrorKind, ParseError};
@@ -137,6 +138,7 @@ impl<'a> KrbToken<'a> {
             TokenId::ApReq => ApReq::explain(message, at),
             TokenId::ApRep => ApRep::explain(message, at),
             TokenId::Error => KrbError::explain(message, at),
+            TokenId::Iakerb => IakerbHeader::explain(message, at),
             _ => Node::leaf("message", hex(message), at..at + message.len()),
         });
         node

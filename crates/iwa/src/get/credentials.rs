@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use iwa_auth::Secret;
 use iwa_auth::initiate::Credentials;
-use iwa_auth::krb5::client::{Client, LongTerm};
+use iwa_auth::krb5::client::{Client, ClientPolicy, LongTerm};
 use iwa_auth::ntlm::crypto::{NtHash, nt_hash};
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
 use iwa_domain::credentials::{CacheName, client_of_keytab};
@@ -60,11 +60,16 @@ impl CredentialArgs {
                 .ok_or_else(|| Failure::usage(format!("--kdc `{kdc}`: write EXAMPLE.TEST=kdc.example.test:88")))?;
             kdcs.add(realm, [address]);
         }
-        let found = match (&self.user, &self.keytab) {
+        let mut found = match (&self.user, &self.keytab) {
             (user, Some(keytab)) => of_keytab(keytab, user.as_deref())?,
             (Some(user), None) => self.of_user(&Name::parse(user), &conf, url)?,
             (None, None) => of_cache(self.ccache.as_deref(), &conf)?,
         };
+        // Otherwise the KDC is asked where the service is, and not every KDC knows.
+        if let (Some(client), Some(realm)) = (&mut found.credentials.krb5, conf.realm_of(&url.host)) {
+            let policy = ClientPolicy { service_realm: realm.to_owned(), ..client.policy().clone() };
+            *client = client.with_policy(policy);
+        }
         Ok((found, kdcs))
     }
 

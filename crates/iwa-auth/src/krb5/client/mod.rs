@@ -64,12 +64,14 @@ pub struct ClientPolicy {
     pub lifetime: u32,
     /// Whether the TGT shall be forwardable, without which nothing can be delegated.
     pub forwardable: bool,
+    /// The realm of a service for which none is given. Empty: the KDC of the client's realm says where it is.
+    pub service_realm: String,
 }
 
 impl Default for ClientPolicy {
     fn default() -> Self {
         let etypes = Etype::ALL.into_iter().filter(|etype| !etype.is_weak()).collect();
-        Self { etypes, lifetime: 10 * 3600, forwardable: true }
+        Self { etypes, lifetime: 10 * 3600, forwardable: true, service_realm: String::new() }
     }
 }
 
@@ -121,21 +123,31 @@ impl Client {
         &self.inner.principal
     }
 
+    /// What it asks for.
+    #[must_use]
+    pub fn policy(&self) -> &ClientPolicy {
+        &self.inner.policy
+    }
+
     /// The tickets that it began with.
     #[must_use]
     pub fn credentials(&self) -> &[Credential] {
         &self.inner.credentials
     }
 
-    /// Begins to get a ticket for `service`. If its realm is empty, the KDC of the client's realm says where it is.
+    /// Begins to get a ticket for `service`. If its realm is empty, [`ClientPolicy::service_realm`] holds.
     ///
     /// # Errors
     /// [`Policy::NoCredential`] if there is neither a ticket nor a key to ask with.
     pub fn ticket(&self, service: &Principal, delegation: Delegation, env: &mut Env<'_>) -> Result<Step, Reject> {
+        let mut service = service.clone();
+        if service.realm.is_empty() {
+            service.realm.clone_from(&self.inner.policy.service_realm);
+        }
         let mut task = Task {
             client: self.clone(),
             principal: self.inner.principal.clone(),
-            service: service.clone(),
+            service,
             delegation,
             offset: 0,
             new: Vec::new(),
@@ -152,7 +164,7 @@ impl Client {
                     && credential.is_valid(now)
             })
         };
-        let tgt = Some(service.realm.as_str())
+        let tgt = Some(task.service.realm.as_str())
             .filter(|realm| !realm.is_empty())
             .and_then(tgt)
             .or_else(|| tgt(&self.inner.principal.realm));

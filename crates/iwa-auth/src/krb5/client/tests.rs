@@ -544,3 +544,16 @@ fn answers_of_another_kind_and_cut_answers_are_refused() {
         assert!(ask(&mut env).answer(&whole[..cut], &mut env).is_err(), "cut at {cut}");
     }
 }
+
+#[test]
+fn the_realm_of_a_service_may_be_told() {
+    env!(env);
+    for (told, realm) in [("", ""), ("OTHER.TEST", ""), ("", "OTHER.TEST"), ("THIRD.TEST", "OTHER.TEST")] {
+        let client = client_with_tgt().with_policy(ClientPolicy { service_realm: told.to_owned(), ..policy() });
+        let service = Principal { realm: realm.to_owned(), ..http() };
+        let question = need(client.ticket(&service, Delegation::No, &mut env));
+        let asked = KdcReq::parse(question.request()).unwrap().req_body.sname.unwrap().to_string();
+        let other = told.is_empty() && realm.is_empty();
+        assert_eq!(asked, if other { "HTTP/www.example.test" } else { "krbtgt/OTHER.TEST" });
+    }
+}
