@@ -200,6 +200,7 @@ const RC4_HEADER: [u8; 8] = [1, 1, 0x11, 0, 0xff, 0xff, 0xff, 0xff];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::krb5::etype::tests::hex;
 
     fn key(etype: Etype, fill: u8) -> Key {
         Key::new(etype, &[fill; 32][..etype.key_size()]).unwrap()
@@ -209,6 +210,66 @@ mod tests {
         let mut token = Vec::new();
         mic.sign(sender, 7, b"mechTypeList", &mut token);
         token
+    }
+
+    /// Made with MIT Kerberos 1.20.1 over `mechTypeList`: key, initiator's token, acceptor's token; without an AP-REP and
+    /// with one, which brings the acceptor's subkey.
+    const OF_MIT: [(Etype, bool, &str, &str, &str); 6] = [
+        (
+            Etype::Aes256CtsHmacSha1,
+            false,
+            "5f86d5f3c879e014e23ae9341e7c0ac592a275d5eab773a95238954914bc026b",
+            "040400ffffffffff00000000084fc4acf4a1425fdbbcd90a1cf4696b",
+            "040401ffffffffff00000000084fc4ac9d27d3c678dd1c469e2df3cf",
+        ),
+        (
+            Etype::Aes256CtsHmacSha1,
+            true,
+            "384d686de45c4a3d71c89bd7349d802e7515adfc49badf143d6693949636cbed",
+            "040404ffffffffff000000000eeb8d33de7cfd8594d601f2aac6919a",
+            "040405ffffffffff00000000223c53df6adf79f8bd5529a8185e69f6",
+        ),
+        (
+            Etype::Aes256CtsHmacSha384,
+            false,
+            "34ea2437ee27025f8fafbae59e5d9d3e37f758e6c3e20f7a201daebe527ad126",
+            "040400ffffffffff000000001e825cc85ebb884f3dc2cf0821a75fa43154666a1dde2188c88bf106",
+            "040401ffffffffff000000001e825cc8082ec7eb19b6a784729ee46c92395a7c3639dac5af06bf6b",
+        ),
+        (
+            Etype::Aes256CtsHmacSha384,
+            true,
+            "298bc49b6ecc013482282c1e894fbc02cefd011164eed2ddfb8fafcb13abb811",
+            "040404ffffffffff000000000238fbddedbf8c94e6a128390ed65642b4f8bc660011deb1fd395f13",
+            "040405ffffffffff000000002c94cfe5cedbf1e26a743052ce59a0981e2adff9bebf799f02341001",
+        ),
+        (
+            Etype::Rc4Hmac,
+            false,
+            "8cabb1067bedf6df0ce72fc0e8aad418",
+            "602306092a864886f71201020201011100ffffffff16385e9da86b82bb69a8ccf8059214b5",
+            "602306092a864886f71201020201011100ffffffff16385e9d57947d4469a8ccf8059214b5",
+        ),
+        (
+            Etype::Rc4Hmac,
+            true,
+            "3941f442acb08f69c05d3fb57f3e59c5",
+            "602306092a864886f71201020201011100ffffffffc254bec13e69b212f5960092c482488d",
+            "602306092a864886f71201020201011100fffffffff88d9f89c1964dedf5960092c482488d",
+        ),
+    ];
+
+    #[test]
+    fn tokens_of_mit_kerberos_verify_and_ours_are_the_same() {
+        for (etype, subkey, key, initiator, acceptor) in OF_MIT {
+            let mic = MicKey::new(Key::new(etype, &hex(key)).unwrap(), subkey);
+            for (sender, token) in [(Sender::Initiator, hex(initiator)), (Sender::Acceptor, hex(acceptor))] {
+                let sequence = mic.verify(sender, b"mechTypeList", &token).unwrap();
+                let mut ours = Vec::new();
+                mic.sign(sender, sequence, b"mechTypeList", &mut ours);
+                assert_eq!(ours, token, "{etype}");
+            }
+        }
     }
 
     #[test]
