@@ -14,6 +14,7 @@ mod keytab;
 mod raw;
 mod read;
 mod routes;
+mod together;
 mod value;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 use super::keytab::KeytabSummary;
 use super::raw::{At, Problem, Report, Section, Severity, did_you_mean};
-use super::{Accounts, Authentication, Config, Kerberos, Limits, Log, Ntlm, Route, Server, value};
+use super::{Accounts, Authentication, Config, Kerberos, Limits, Log, Ntlm, Server, value};
 use crate::gateway::audit::{Field, Period};
 
 /// A configuration that can be served, and what its writer should know about it.
@@ -77,8 +77,9 @@ impl<'a> Reading<'a> {
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         root.finish();
-        self.nothing_secret_is_served(&routes, kerberos.as_ref(), accounts.as_ref(), &log);
-        Config { server, authentication, kerberos, ntlm, accounts, routes, log, limits }
+        let config = Config { server, authentication, kerberos, ntlm, accounts, routes, log, limits };
+        self.together(&config, snapshot.as_deref());
+        config
     }
 
     fn server(&self, section: Section<'a>) -> Server {
@@ -537,34 +538,6 @@ impl<'a> Reading<'a> {
         duration("stop-timeout", &mut limits.stop_timeout);
         section.finish();
         limits
-    }
-
-    /// A keytab or a password database inside a served directory would be a download.
-    fn nothing_secret_is_served(
-        &self,
-        routes: &[Route],
-        kerberos: Option<&Kerberos>,
-        accounts: Option<&Accounts>,
-        log: &Log,
-    ) {
-        let secrets = [
-            ("the keytab", kerberos.map(|kerberos| &kerberos.keytab)),
-            ("the accounts", accounts.map(|accounts| &accounts.state)),
-            ("the logs", log.dir.as_ref()),
-        ];
-        for (what, path) in secrets {
-            let Some(real) = path.and_then(|path| fs::canonicalize(path).ok()) else { continue };
-            for route in routes {
-                let served = route.files.as_ref().and_then(|files| fs::canonicalize(files).ok());
-                if served.is_some_and(|served| real.starts_with(served)) {
-                    self.report.file_error(format!(
-                        "{what} ({}) would be served to visitors under {}: put it elsewhere",
-                        real.display(),
-                        route.path
-                    ));
-                }
-            }
-        }
     }
 
     pub(super) fn path(&self, written: &str) -> PathBuf {

@@ -333,6 +333,43 @@ fn what_is_not_toml_is_told_with_every_place() {
 }
 
 #[test]
+fn files_that_can_be_had_by_two_ways_are_told() {
+    let world = World::new();
+    let route = |path: &str| {
+        SAMPLE.to_owned()
+            + &format!(
+                "[[route]]\npath = \"{path}\"\nfiles = \"www/in\"\ninherit = false\nallow = {{ roles = \"Staff\" }}\n"
+            )
+    };
+    let problems = world.problems(&route("/staff"));
+    assert!(
+        problems.iter().any(|problem| problem.contains("the files of /staff can be had at /in too")),
+        "{problems:#?}"
+    );
+    // Under the same address there is one way only.
+    assert_eq!(world.problems(&route("/in")), [""; 0]);
+}
+
+#[test]
+fn a_keytab_that_the_accounts_have_outrun_is_told() {
+    let world = World::new();
+    let accounts = LocalAccounts::open(&world.0.join("state"), Lockout::default()).unwrap();
+    accounts.set_service_keys("HTTP/web.example.test").unwrap();
+    let problems = world.problems(SAMPLE);
+    assert!(problems[0].contains("at kvno 3, the KDC of these accounts gives tickets at kvno 1"), "{problems:#?}");
+    accounts.set_service_keys("HTTP/web.example.test").unwrap();
+    accounts.set_service_keys("HTTP/web.example.test").unwrap();
+    assert_eq!(world.problems(SAMPLE), [""; 0]);
+}
+
+#[test]
+fn logs_that_do_not_exist_yet_are_not_put_where_they_are_served() {
+    let world = World::new();
+    let problems = world.problems(&(SAMPLE.to_owned() + "[log]\ndir = \"www/log\"\n"));
+    assert!(problems[0].contains("the logs (") && problems[0].contains("Error"), "{problems:#?}");
+}
+
+#[test]
 fn no_file_however_mutilated_makes_the_reader_panic() {
     let world = World::new();
     let whole = adapted(&world, &repository_sample());

@@ -1,0 +1,91 @@
+//! What sections that are right each by itself may get wrong together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use iwa_domain::local::Snapshot;
+use iwa_domain::local::name::same;
+
+use super::read::Reading;
+use super::{Config, Kerberos, KeytabSummary, Route, covers};
+
+impl Reading<'_> {
+    pub(super) fn together(&self, config: &Config, accounts: Option<&Snapshot>) {
+        self.nothing_secret_is_served(config);
+        self.files_have_one_address(&config.routes);
+        if let (Some(kerberos), Some(accounts)) = (&config.kerberos, accounts) {
+            self.keytab_has_the_kdcs_keys(kerberos, accounts);
+        }
+    }
+
+    /// A keytab or a password database inside a served directory would be a download.
+    fn nothing_secret_is_served(&self, config: &Config) {
+        let secrets = [
+            ("the keytab", config.kerberos.as_ref().map(|kerberos| &kerberos.keytab)),
+            ("the accounts", config.accounts.as_ref().map(|accounts| &accounts.state)),
+            ("the logs", config.log.dir.as_ref()),
+        ];
+        for (what, path) in secrets {
+            let Some(path) = path.and_then(|path| real(path)) else { continue };
+            for route in &config.routes {
+                if route.files.as_deref().and_then(real).is_some_and(|served| path.starts_with(served)) {
+                    self.report.file_error(format!(
+                        "{what} ({}) would be served to visitors under {}: put it elsewhere",
+                        path.display(),
+                        route.path
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Rules belong to paths, and not to files: a directory that two routes reach has the rules of the weaker one.
+    fn files_have_one_address(&self, routes: &[Route]) {
+        for outer in routes {
+            for inner in routes.iter().filter(|inner| inner.path != outer.path && inner.rules != outer.rules) {
+                let (Some(above), Some(below)) =
+                    (outer.files.as_deref().and_then(real), inner.files.as_deref().and_then(real))
+                else {
+                    continue;
+                };
+                let Some(rest) = below.strip_prefix(&above).ok().and_then(Path::to_str) else { continue };
+                let address = format!("{}/{rest}", outer.path.trim_end_matches('/'));
+                // The longest path comes first, and is the one whose rules hold.
+                let holds = routes.iter().find(|route| covers(&route.path, address.trim_end_matches('/')));
+                if holds.is_some_and(|route| route.rules != inner.rules) {
+                    self.report.file_warning(format!(
+                        "the files of {} can be had at {address} too, where other rules hold: keep them outside {}",
+                        inner.path,
+                        above.display()
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The accounts of this machine are the accounts of its KDC: keys that it no longer gives tickets for open nothing.
+    fn keytab_has_the_kdcs_keys(&self, kerberos: &Kerberos, accounts: &Snapshot) {
+        let Ok(keytab) = KeytabSummary::read(&kerberos.keytab) else { return };
+        for (principal, keys) in &keytab.principals {
+            let Some((name, realm)) = principal.rsplit_once('@') else { continue };
+            let newest = accounts.service(name).and_then(|service| service.keys.first());
+            let (Some(newest), Some((&has, _))) = (newest, keys.last_key_value()) else { continue };
+            if same(realm, &accounts.machine().realm) && newest.kvno != has {
+                self.report.file_warning(format!(
+                    "keytab: it has {principal} at kvno {has}, the KDC of these accounts gives tickets at kvno {}: \
+                     `iwa kdc add-service {name} --keytab {}` puts the present keys into it",
+                    newest.kvno,
+                    kerberos.keytab.display()
+                ));
+            }
+        }
+    }
+}
+
+/// A path without links; of one that is not there yet, as far as it is.
+fn real(path: &Path) -> Option<PathBuf> {
+    match fs::canonicalize(path) {
+        Ok(path) => Some(path),
+        Err(_) => Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?)),
+    }
+}
