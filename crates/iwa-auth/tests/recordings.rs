@@ -94,6 +94,8 @@ fn every_recorded_server_gets_the_tokens_that_it_got_and_is_believed() {
 fn no_recorded_server_is_believed_in_another_handshake() {
     for (name, recording) in recordings("initiator") {
         let mut client = recording.client().unwrap_or_else(|header| panic!("{name}: {header}"));
+        // Another authenticator: the KDC in memory gives the same session key each time, and the time tells them apart.
+        client.now = client.now.shifted(1);
         let mut turn = client.begin();
         for leg in &recording.legs {
             if turn.end.is_some() {
