@@ -1,4 +1,5 @@
 //! `iwa get` against `iwa serve` and `iwa kdc`, each a process of its own.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
