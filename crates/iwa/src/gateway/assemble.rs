@@ -17,8 +17,9 @@ use iwa_domain::local::LocalAccounts;
 use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
 use iwa_wire::keytab::Keytab;
 
+use super::files::Files;
 use super::replay::ReplayMemory;
-use super::site::{Content, Files, Route, Site};
+use super::site::{Content, Route, Site};
 use crate::config::Config;
 
 /// Why there is no site. One line for the administrator.

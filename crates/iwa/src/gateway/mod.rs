@@ -7,7 +7,7 @@
 //! | authenticate, authorize, answer, whatever happens | [`handle`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | who may | [`authorize`] |
-//! | files, or a page that says who you are | [`site`] |
+//! | routes; files, or a page that says who you are | [`site`], [`files`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | which Kerberos authenticators were seen, over restarts | [`replay`] |
@@ -17,6 +17,7 @@ pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod exchange;
+pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod listen;
 pub(crate) mod pages;

@@ -1,27 +1,23 @@
 //! What is behind the authentication: files, or a page that says who you are.
 
 use core::fmt::Write as _;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode};
 use http_body_util::{Either, Full};
 use iwa_auth::Identity;
 use iwa_domain::local::LocalAccounts;
-use iwa_http::{Authenticator, Status};
-use tower_http::services::ServeDir;
+use iwa_http::Authenticator;
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::assemble::Stamp;
 use super::authorize::{Decision, NoNames, Rule, Subject, User, decide};
 use super::exchange::RequestId;
+use super::files::Files;
 use super::pages;
-use super::path::{Path, encode};
+use super::path::Path;
 use crate::config::Config;
 
 /// The body of every answer.
@@ -121,68 +117,6 @@ pub(crate) struct Visitor<'a> {
     pub(crate) id: RequestId,
     pub(crate) identity: Option<&'a Identity>,
     pub(crate) by_token: bool,
-}
-
-/// A directory, through tower-http's file service: index, ranges, content types, conditional requests.
-pub(crate) struct Files {
-    prefix: String,
-    service: ServeDir,
-}
-
-impl Files {
-    /// The files of `directory`, below `prefix`.
-    pub(crate) fn new(directory: PathBuf, prefix: &str) -> Self {
-        let prefix = prefix.trim_end_matches('/').to_owned();
-        Self { service: ServeDir::new(directory).redirect_path_prefix(prefix.clone()), prefix }
-    }
-
-    async fn answer(&self, request: &Parts, path: &Path<'_>, visitor: Visitor<'_>) -> Response<Body> {
-        let Visitor { id, identity, .. } = visitor;
-        let missing = || pages::refusal(Status::served(StatusCode::NOT_FOUND), id, identity);
-        if path.hidden() {
-            return missing();
-        }
-        // The service reads the path as it was read for the rules, and not once more as it was sent.
-        let mut below = encode(path.rest(&self.prefix));
-        if let Some(query) = request.uri.query() {
-            below.push('?');
-            below.push_str(query);
-        }
-        let Ok(below) = PathAndQuery::from_maybe_shared(Bytes::from(below)) else { return missing() };
-        let mut inner = Request::new(());
-        *inner.method_mut() = request.method.clone();
-        *inner.uri_mut() = Uri::from(below);
-        *inner.version_mut() = request.version;
-        *inner.headers_mut() = request.headers.clone();
-        let mut service = self.service.clone();
-        match service.try_call(inner).await {
-            Ok(response) if response.status() == StatusCode::NOT_FOUND => missing(),
-            Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                let mut page = pages::refusal(Status::served(StatusCode::METHOD_NOT_ALLOWED), id, identity);
-                if let Some(allow) = response.headers().get(http::header::ALLOW) {
-                    page.headers_mut().insert(http::header::ALLOW, allow.clone());
-                }
-                page
-            }
-            Ok(response) => {
-                let mut response = response.map(Body::Right);
-                if identity.is_some() {
-                    // A connection that is signed in sends no Authorization, which is what keeps shared caches off.
-                    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
-                }
-                response
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => missing(),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                tracing::warn!(%id, path = path.as_str(), "404: this process may not read the file");
-                missing()
-            }
-            Err(error) => {
-                tracing::error!(%id, path = path.as_str(), %error, "a file cannot be read");
-                pages::refusal(Status::served(StatusCode::INTERNAL_SERVER_ERROR), id, identity)
-            }
-        }
-    }
 }
 
 fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use iwa_auth::UnixTime;
@@ -64,9 +64,24 @@ impl Writer {
     /// Writes until nobody is left who could send lines.
     pub(super) fn run(mut self, lines: &Receiver<Lines>, pressure: &Pressure, flush: Duration) {
         let mut oldest: Option<Instant> = None;
+        let mut rested = true;
         loop {
             let wait = oldest.map_or(IDLE, |oldest| flush.saturating_sub(oldest.elapsed()));
-            match lines.recv_timeout(wait) {
+            let next = match lines.try_recv() {
+                // Whoever waits at the queue has to be woken for every line, which costs a request more than the line. Under
+                // load nobody waits.
+                Err(TryRecvError::Empty) if !rested => {
+                    std::thread::sleep(REST.min(wait));
+                    rested = true;
+                    continue;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => lines.recv_timeout(wait),
+                Ok(message) => {
+                    rested = false;
+                    Ok(message)
+                }
+            };
+            match next {
                 Ok(Lines { at, text, split }) => {
                     pressure.queued.fetch_sub(text.len(), Ordering::Relaxed);
                     let (w3c, json) = text.split_at_checked(split).unwrap_or_default();
@@ -259,3 +274,6 @@ fn now() -> UnixTime {
 const BUFFER: usize = 64 << 10;
 /// How long the thread sleeps when there is nothing to write.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// How long lines may gather once the queue was found empty. It holds thousands.
+const REST: Duration = Duration::from_millis(10);

@@ -237,6 +237,42 @@ async fn a_static_site_has_index_types_ranges_and_conditional_requests() {
 }
 
 #[tokio::test]
+async fn a_long_file_and_its_ranges_arrive_whole() {
+    let files = Directory::new("long");
+    let text: String = (0..40_000).map(|number| format!("{number:05}")).collect();
+    files.write("long.txt", &text);
+    files.write("empty.txt", "");
+    let server = server(&files.0, anonymous).await;
+    let mut client = server.connect().await;
+    assert!(client.get("/long.txt", "").await.1 == text);
+    let (head, body) = client.get("/long.txt", "Range: bytes=150000-150004\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 206 ") && body == "30000", "{head}{body}");
+    assert_eq!(client.get("/empty.txt", "").await.1, "");
+    client.send("HEAD /long.txt HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    client.send("GET /empty.txt HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut both = String::new();
+    client.0.shutdown().await.expect("half closed");
+    client.0.read_to_string(&mut both).await.expect("answers");
+    assert!(both.contains("content-length: 200000\r\n") && !both.contains("00001"), "{both}");
+    server.running.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_file_is_not_opened() {
+    let files = Directory::new("device");
+    let pipe = files.0.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
+    std::os::unix::fs::symlink("/dev/zero", files.0.join("zero")).expect("a link");
+    let server = server(&files.0, anonymous).await;
+    let mut client = server.connect().await;
+    for path in ["/pipe", "/zero"] {
+        assert!(client.get(path, "").await.0.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    server.running.stop().await;
+}
+
+#[tokio::test]
 async fn no_path_leads_out_of_the_site_or_to_hidden_files() {
     let files = Directory::new("traversal");
     files.write("site/index.html", "hello");
