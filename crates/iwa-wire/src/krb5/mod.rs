@@ -1,6 +1,6 @@
 //! Kerberos messages. RFC 4120 5, RFC 4121 4.1, RFC 6113.
 //!
-//! Every message has `parse` (the whole input), `read` (the next value of a [`Der`]) and `write`, and borrows from its
+//! Every message has `parse` (the whole input), `read` (the next value of a [`Der`](crate::der::Der)) and `write`, and borrows from its
 //! input. A field that is a SEQUENCE OF is a [`SequenceOf`]: validated when the message is parsed, read again element by
 //! element when it is looked at, and made from a slice when a message is written.
 //!
