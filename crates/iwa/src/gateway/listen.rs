@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Gateway;
 use super::handle::handle;
+use super::patience::Patience;
 use crate::config::Limits;
 
 /// Binds every address, so that one that cannot be had is known before anything is served.
@@ -109,9 +110,16 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(peer);
     let connection = Arc::new(Connection::plain(peer, local));
+    let (stream, answering) = Patience::new(stream, limits.header_timeout);
     let service = service_fn(move |request| {
         let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), request);
-        async move { Ok::<_, core::convert::Infallible>(answer.await) }
+        let answering = answering.clone();
+        answering.begins();
+        async move {
+            let answer = answer.await;
+            answering.ends();
+            Ok::<_, core::convert::Infallible>(answer)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | from a configuration to a site that runs | [`assemble`] |
 //! | listen, accept, one task a connection, graceful stop | [`listen`] |
+//! | how long the head of a request may take | [`patience`] |
 //! | authenticate, authorize, answer, whatever happens | [`handle`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | who may | [`authorize`] |
@@ -22,6 +23,7 @@ pub(crate) mod handle;
 pub(crate) mod listen;
 pub(crate) mod pages;
 pub(crate) mod path;
+pub(crate) mod patience;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod site;

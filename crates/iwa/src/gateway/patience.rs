@@ -1,0 +1,173 @@
+//! How long a client may take over the head of a request, once it began: `headerWaitTimeout` of HTTP.sys.
+//!
+//! hyper knows one limit, from the end of one request to the end of the next one's head; that is how long a connection may
+//! be idle. A client that sends its head a byte a minute would use all of it, again and again.
+
+use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// A stream on which a head, once begun, must end in time.
+pub(crate) struct Patience<S> {
+    stream: S,
+    limit: Duration,
+    turns: Arc<AtomicU64>,
+    /// Runs while a head is being read, and belongs to this turn.
+    deadline: Option<(u64, Pin<Box<Sleep>>)>,
+}
+
+/// Counts up when a request, whose head is whole then, begins to be answered, and when it was: odd while one is.
+#[derive(Clone)]
+pub(crate) struct Answering(Arc<AtomicU64>);
+
+impl Answering {
+    pub(crate) fn begins(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ends(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<S> Patience<S> {
+    pub(crate) fn new(stream: S, limit: Duration) -> (Self, Answering) {
+        let turns = Arc::new(AtomicU64::new(0));
+        let answering = Answering(Arc::clone(&turns));
+        (Self { stream, limit, turns, deadline: None }, answering)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let turn = this.turns.load(Ordering::Relaxed);
+        this.deadline.take_if(|(of, _)| *of != turn);
+        if turn % 2 == 1 {
+            return Pin::new(&mut this.stream).poll_read(context, buffer);
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Pending => {
+                let over = this.deadline.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready());
+                if over {
+                    let error = io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long");
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending
+            }
+            ready => {
+                // Nearly always this is the whole head, and the deadline is never waited for.
+                if buffer.filled().len() > before && this.deadline.is_none() {
+                    this.deadline = Some((turn, Box::pin(sleep(this.limit))));
+                }
+                ready
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    async fn wait(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_byte_by_byte_is_cut_off() {
+        let (mut client, server) = duplex(64);
+        let (mut server, _) = Patience::new(server, LIMIT);
+        let reading = tokio::spawn(async move {
+            let mut byte = [0; 1];
+            loop {
+                if let Err(error) = server.read_exact(&mut byte).await {
+                    return error.kind();
+                }
+            }
+        });
+        for _ in 0..4 {
+            client.write_all(b"G").await.expect("room");
+            tokio::task::yield_now().await;
+            wait(9).await;
+        }
+        assert_eq!(reading.await.expect("no panic"), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_before_a_head_is_not_the_heads() {
+        let (mut client, server) = duplex(64);
+        let (mut server, _) = Patience::new(server, LIMIT);
+        let mut byte = [0; 1];
+        assert!(tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.is_err());
+        client.write_all(b"G").await.expect("room");
+        assert!(server.read_exact(&mut byte).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_after_a_request_is_not_the_last_heads() {
+        let (mut client, server) = duplex(64);
+        let (mut server, answering) = Patience::new(server, LIMIT);
+        let mut byte = [0; 1];
+        client.write_all(b"G").await.expect("room");
+        server.read_exact(&mut byte).await.expect("the head");
+        // Answered without another look at the stream.
+        answering.begins();
+        answering.ends();
+        assert!(tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_of_a_request_takes_its_time() {
+        let (mut client, server) = duplex(64);
+        let (mut server, answering) = Patience::new(server, LIMIT);
+        let mut byte = [0; 1];
+        client.write_all(b"G").await.expect("room");
+        server.read_exact(&mut byte).await.expect("the head");
+        answering.begins();
+        assert!(tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.is_err());
+        answering.ends();
+        // The next head has a limit of its own.
+        client.write_all(b"G").await.expect("room");
+        server.read_exact(&mut byte).await.expect("a byte of it");
+        let cut = tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.expect("cut off in time");
+        assert_eq!(cut.expect_err("cut off").kind(), io::ErrorKind::TimedOut);
+    }
+}
