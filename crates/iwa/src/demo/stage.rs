@@ -1,6 +1,5 @@
 //! What the demonstration needs: accounts, a KDC, a keytab, a site, and a log that it can read back.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +60,8 @@ impl Stage {
         let conf = dir.join("krb5.conf");
         std::fs::write(&conf, krb5_conf(REALM, kdc, &["localhost"])).map_err(|error| cannot_write(&conf, &error))?;
 
+        browsers(&dir)?;
+
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = Arc::new(Collected::default());
         let config = Config::for_demo(listen, keytab, dir.clone());
@@ -93,22 +94,18 @@ impl Stage {
     pub(super) fn invitation(&self) -> String {
         let (dir, port, alice) = (self.dir.display(), self.port, self.alice.name);
         let password = self.alice.password.expose();
-        let mut text = format!(
+        let url = format!("http://localhost:{port}/");
+        format!(
             "The site stays up until Ctrl-C. From another terminal:\n\n  \
              export KRB5_CONFIG={dir}/krb5.conf KRB5CCNAME=FILE:{dir}/ccache\n  \
-             kinit {alice}@{REALM}                         # password {password}; MIT's and Heimdal's\n  \
-             curl --negotiate -u : http://localhost:{port}/\n  \
-             curl --ntlm -u {alice}:{password} http://localhost:{port}/\n"
-        );
-        let _ = write!(
-            text,
-            "  chromium --auth-server-allowlist=localhost --user-data-dir={dir}/chromium http://localhost:{port}/\n      \
-             # a fresh Chromium profile on Linux uses tickets from its second start on; without one it asks for a password (NTLM)\n  \
-             firefox                                     # about:config: network.negotiate-auth.trusted-uris = localhost,\n      \
-             # network.negotiate-auth.allow-non-fqdn = true; then http://localhost:{port}/\n  \
-             iwa get -v --allow localhost http://localhost:{port}/\n"
-        );
-        text
+             kinit {alice}@{REALM}             # password {password}; MIT's or Heimdal's\n  \
+             curl --negotiate -u : {url}\n  \
+             curl --ntlm -u {alice}:{password} {url}\n  \
+             chromium --auth-server-allowlist=localhost --user-data-dir={dir}/chromium {url}\n  \
+             firefox --profile {dir}/firefox {url}\n  \
+             iwa get -v --allow localhost {url}\n\n\
+             With the ticket of kinit both browsers are in at once. Without it they ask for a name and a password (NTLM).\n"
+        )
     }
 
     /// Stops everything, and removes what was made for this time only.
@@ -204,6 +201,23 @@ fn service(accounts: &LocalAccounts, keytab: &Path) -> Result<(), Failure> {
         realm: REALM.to_owned(),
     };
     crate::keytab::put(keytab, &principal, &service.keys, iwa_http::Os.now()).map_err(Failure::unreachable)
+}
+
+/// Profiles in which the browsers trust the site with the user's ticket.
+fn browsers(dir: &Path) -> Result<(), Failure> {
+    // A fresh Chromium profile on Linux keeps tickets back until it has once seen the header: this says that it has.
+    let chromium = (dir.join("chromium"), "Local State", r#"{"net":{"received_http_auth_negotiate_headers":true}}"#);
+    let preferences = "user_pref(\"network.negotiate-auth.trusted-uris\", \"localhost\");\n\
+                       user_pref(\"network.negotiate-auth.allow-non-fqdn\", true);\n";
+    for (profile, file, text) in [chromium, (dir.join("firefox"), "user.js", preferences)] {
+        std::fs::create_dir_all(&profile).map_err(|error| cannot_write(&profile, &error))?;
+        let path = profile.join(file);
+        // A profile that was used has a state of its own.
+        if !path.exists() {
+            std::fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Twelve letters and digits that look unlike each other: about 59 bits.
