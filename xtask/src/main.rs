@@ -45,7 +45,7 @@ fn test(arguments: &[String]) -> ExitCode {
     cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"]);
     if tools::has("cargo-deny") {
         // Advisories need a database from the network, which a test must not depend on.
-        cargo("dependencies", &["deny", "--offline", "check", "licenses", "bans", "sources"]);
+        cargo("dependencies", &["deny", "check", "licenses", "bans", "sources"]);
     } else {
         report.left_out("dependencies", "cargo-deny is not installed (cargo install cargo-deny)");
     }
