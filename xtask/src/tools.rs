@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("firefox-esr", "/usr/bin/firefox-esr"),
     ("default-jdk-headless", "/usr/bin/javac"),
     ("python3-gssapi", "/usr/lib/python3/dist-packages/gssapi/__init__.py"),
+    ("python3-dev", "/usr/include/python3.11/Python.h"),
     ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     ("npm", "/usr/bin/npm"),
 ];
