@@ -110,7 +110,7 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(peer);
     let connection = Arc::new(Connection::plain(peer, local));
-    let (stream, answering) = Patience::new(stream, limits.header_timeout);
+    let (stream, answering) = Patience::new(stream, limits.header_timeout, limits.idle_timeout);
     let service = service_fn(move |request| {
         let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), request);
         let answering = answering.clone();

@@ -1,7 +1,9 @@
-//! How long a client may take over the head of a request, once it began: `headerWaitTimeout` of HTTP.sys.
+//! How long a client may take over the head of a request, once it began: `headerWaitTimeout` of HTTP.sys; and how long it may
+//! take nothing of its answer.
 //!
 //! hyper knows one limit, from the end of one request to the end of the next one's head; that is how long a connection may
-//! be idle. A client that sends its head a byte a minute would use all of it, again and again.
+//! be idle. A client that sends its head a byte a minute would use all of it, again and again. One that reads nothing, and
+//! asks until the socket is full, would keep its connection for ever, before anybody knows who it is.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,10 @@ pub(crate) struct Patience<S> {
     turns: Arc<AtomicU64>,
     /// Runs while a head is being read, and belongs to this turn.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
+    /// How long a write may wait for the client.
+    longest_stall: Duration,
+    /// Runs while one waits.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Counts up when a request, whose head is whole then, begins to be answered, and when it was: odd while one is.
@@ -37,10 +43,30 @@ impl Answering {
 }
 
 impl<S> Patience<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> (Self, Answering) {
+    /// Gives the client `limit` for the head of a request, and `longest_stall` for taking something of an answer.
+    pub(crate) fn new(stream: S, limit: Duration, longest_stall: Duration) -> (Self, Answering) {
         let turns = Arc::new(AtomicU64::new(0));
         let answering = Answering(Arc::clone(&turns));
-        (Self { stream, limit, turns, deadline: None }, answering)
+        (Self { stream, limit, turns, deadline: None, longest_stall, stalled: None }, answering)
+    }
+
+    fn unless_stalled(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let longest = self.longest_stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(longest)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -75,7 +101,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.unless_stalled(context, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,7 +119,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.unless_stalled(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -114,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_comes_byte_by_byte_is_cut_off() {
         let (mut client, server) = duplex(64);
-        let (mut server, _) = Patience::new(server, LIMIT);
+        let (mut server, _) = Patience::new(server, LIMIT, LIMIT);
         let reading = tokio::spawn(async move {
             let mut byte = [0; 1];
             loop {
@@ -134,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_before_a_head_is_not_the_heads() {
         let (mut client, server) = duplex(64);
-        let (mut server, _) = Patience::new(server, LIMIT);
+        let (mut server, _) = Patience::new(server, LIMIT, LIMIT);
         let mut byte = [0; 1];
         assert!(tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.is_err());
         client.write_all(b"G").await.expect("room");
@@ -144,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_after_a_request_is_not_the_last_heads() {
         let (mut client, server) = duplex(64);
-        let (mut server, answering) = Patience::new(server, LIMIT);
+        let (mut server, answering) = Patience::new(server, LIMIT, LIMIT);
         let mut byte = [0; 1];
         client.write_all(b"G").await.expect("room");
         server.read_exact(&mut byte).await.expect("the head");
@@ -157,7 +187,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_body_of_a_request_takes_its_time() {
         let (mut client, server) = duplex(64);
-        let (mut server, answering) = Patience::new(server, LIMIT);
+        let (mut server, answering) = Patience::new(server, LIMIT, LIMIT);
         let mut byte = [0; 1];
         client.write_all(b"G").await.expect("room");
         server.read_exact(&mut byte).await.expect("the head");
@@ -168,6 +198,22 @@ mod tests {
         client.write_all(b"G").await.expect("room");
         server.read_exact(&mut byte).await.expect("a byte of it");
         let cut = tokio::time::timeout(LIMIT * 3, server.read_exact(&mut byte)).await.expect("cut off in time");
+        assert_eq!(cut.expect_err("cut off").kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+        let (mut client, server) = duplex(64);
+        let (mut server, _) = Patience::new(server, LIMIT, LIMIT);
+        let writing = tokio::spawn(async move { server.write_all(&[0; 1024]).await });
+        let mut some = [0; 64];
+        // Whoever takes a part now and then may go on.
+        for _ in 0..4 {
+            wait(LIMIT.as_secs() - 1).await;
+            client.read_exact(&mut some).await.expect("a part of it");
+            tokio::task::yield_now().await;
+        }
+        let cut = tokio::time::timeout(LIMIT * 2, writing).await.expect("in time").expect("no panic");
         assert_eq!(cut.expect_err("cut off").kind(), io::ErrorKind::TimedOut);
     }
 }
