@@ -66,6 +66,8 @@ pub(crate) enum Role {
 pub(crate) trait Names {
     /// Whether a domain is this machine's own.
     fn is_own_domain(&self, domain: &str) -> bool;
+    /// The machine's realm and the SID of its accounts.
+    fn machine(&self) -> Option<(&str, Sid)>;
     /// The SID of a group of this machine.
     fn group_sid(&self, name: &str) -> Option<Sid>;
 }
@@ -78,6 +80,10 @@ impl Names for NoNames {
         false
     }
 
+    fn machine(&self) -> Option<(&str, Sid)> {
+        None
+    }
+
     fn group_sid(&self, _: &str) -> Option<Sid> {
         None
     }
@@ -86,6 +92,11 @@ impl Names for NoNames {
 impl Names for iwa_domain::local::Snapshot {
     fn is_own_domain(&self, domain: &str) -> bool {
         Self::is_own_domain(self, domain)
+    }
+
+    fn machine(&self) -> Option<(&str, Sid)> {
+        let machine = Self::machine(self);
+        Some((&machine.realm, machine.sid))
     }
 
     fn group_sid(&self, name: &str) -> Option<Sid> {
@@ -143,7 +154,15 @@ impl Rule {
     fn matches(&self, subject: Option<Subject<'_>>, verb: &Method, names: &dyn Names) -> bool {
         (self.verbs.is_empty() || self.verbs.contains(verb))
             && (self.users.iter().any(|user| user.matches(subject, names))
-                || subject.is_some_and(|subject| self.roles.iter().any(|role| role.matches(subject, names))))
+                || subject.is_some_and(|subject| self.roles.iter().any(|role| role.matches(subject, names)))
+                || subject.is_some_and(|subject| self.denies_for_want_of_a_sid(subject)))
+    }
+
+    /// Whether it keeps out by groups or SIDs somebody of whom neither is known. A ticket without a PAC says nothing of them,
+    /// and any client may ask its KDC for one.
+    fn denies_for_want_of_a_sid(&self, subject: Subject<'_>) -> bool {
+        let by_sid = !self.roles.is_empty() || self.users.iter().any(|user| matches!(user, User::Sid(_)));
+        self.access == Access::Deny && by_sid && subject.account.sid.is_none()
     }
 }
 
@@ -158,12 +177,15 @@ impl User {
         match self {
             Self::All | Self::Anonymous => false,
             Self::Sid(sid) => account.sid == Some(*sid),
-            Self::Local(name) => same(name, &account.name) && names.is_own_domain(&account.domain),
+            Self::Local(name) => same(name, &account.name) && is_own(account, names),
             Self::InDomain { domain, name } => {
                 same(name, &account.name)
-                    && (same(domain, &account.domain)
-                        || account.realm.as_ref().is_some_and(|realm| same(domain, realm))
-                        || (names.is_own_domain(domain) && names.is_own_domain(&account.domain)))
+                    && (account.realm.as_ref().is_some_and(|realm| same(domain, realm))
+                        || if names.is_own_domain(domain) {
+                            is_own(account, names)
+                        } else {
+                            same(domain, &account.domain)
+                        })
             }
             Self::Upn(upn) => {
                 account.upn.as_ref().is_some_and(|own| same(upn, own))
@@ -173,6 +195,17 @@ impl User {
             }
         }
     }
+}
+
+/// Whether an account is one of this machine. The domain's NetBIOS name alone does not tell: in a PAC it is what a KDC, of
+/// whatever realm, says of itself (CVE-2020-25717). The realm was proved, and a SID is nobody else's.
+fn is_own(account: &Account, names: &dyn Names) -> bool {
+    names.machine().is_some_and(|(realm, machine)| {
+        let of_machine = |sid: Sid| sid.rid().and_then(|rid| machine.with_rid(rid)) == Some(sid);
+        names.is_own_domain(&account.domain)
+            && account.realm.as_ref().is_none_or(|own| same(own, realm))
+            && account.sid.is_none_or(of_machine)
+    })
 }
 
 impl Role {
@@ -195,6 +228,10 @@ mod tests {
     impl Names for Web {
         fn is_own_domain(&self, domain: &str) -> bool {
             same(domain, "WEB") || same(domain, "EXAMPLE.TEST") || domain == "."
+        }
+
+        fn machine(&self) -> Option<(&str, Sid)> {
+            Some(("EXAMPLE.TEST", "S-1-5-21-1-2-3".parse().unwrap()))
         }
 
         fn group_sid(&self, name: &str) -> Option<Sid> {
@@ -306,6 +343,48 @@ mod tests {
             let anonymous = matches!(user, User::All | User::Anonymous);
             assert_eq!(get(&rules, None, &[]) == Allowed, anonymous, "{user:?}");
         }
+    }
+
+    #[test]
+    fn a_foreign_kdc_that_gives_its_domain_this_machines_name_makes_nobody_local() {
+        // LogonDomainName is the foreign KDC's own word; realm and SID are what tell.
+        let foreign = |domain: &str, realm: &str, sid: Option<&str>| Account {
+            sid: sid.map(|sid| sid.parse().unwrap()),
+            ..account(domain, Some(realm), "alice")
+        };
+        for stranger in [
+            foreign("WEB", "EVIL.TEST", Some("S-1-5-21-6-6-6-1000")),
+            foreign(".", "EVIL.TEST", Some("S-1-5-21-6-6-6-1000")),
+            foreign("WEB", "EVIL.TEST", None),
+            foreign("EXAMPLE.TEST", "EVIL.TEST", None),
+            foreign("WEB", "EXAMPLE.TEST", Some("S-1-5-21-6-6-6-1000")),
+            foreign("WEB", "EXAMPLE.TEST", Some("S-1-5-21-1-2-3-4-1000")),
+        ] {
+            for user in [local("alice"), in_domain("WEB", "alice"), in_domain(".", "alice")] {
+                let rules = [rule(Allow, std::slice::from_ref(&user))];
+                assert_eq!(get(&rules, Some(&stranger), &[]), Denied { by: None }, "{user:?} {stranger:?}");
+            }
+        }
+        // Of our own KDC, without a PAC.
+        let own = foreign("EXAMPLE.TEST", "EXAMPLE.TEST", None);
+        assert_eq!(get(&[rule(Allow, &[local("alice")])], Some(&own), &[]), Allowed);
+    }
+
+    #[test]
+    fn a_ticket_without_a_pac_does_not_slip_past_a_deny_by_group_or_sid() {
+        // A client may ask its KDC to leave the PAC out, and with it everything that a Deny could find.
+        let bare = Account { sid: None, ..account("EXAMPLE.TEST", Some("EXAMPLE.TEST"), "alice") };
+        let by_role = Rule { roles: vec![Role::Sid(staff())], ..rule(Deny, &[]) };
+        let by_sid = rule(Deny, &[User::Sid("S-1-5-21-1-2-3-1002".parse().unwrap())]);
+        let all = rule(Allow, &[User::All]);
+        for deny in [by_role, by_sid] {
+            assert_eq!(get(&[deny.clone(), all.clone()], Some(&bare), &[]), Denied { by: Some(0) });
+            let known = account("WEB", Some("EXAMPLE.TEST"), "alice");
+            assert_eq!(get(&[deny.clone(), all.clone()], Some(&known), &[]), Allowed);
+            assert_eq!(get(&[deny, all.clone()], None, &[]), Allowed, "nobody is in no group");
+        }
+        let allow = Rule { roles: vec![Role::Sid(staff())], ..rule(Allow, &[]) };
+        assert_eq!(get(&[allow], Some(&bare), &[]), Denied { by: None });
     }
 
     #[test]

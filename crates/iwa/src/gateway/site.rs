@@ -69,7 +69,13 @@ impl Route {
         match decision {
             Decision::Allowed => Ok(()),
             Decision::Denied { by: Some(rule) } => {
-                Err(Denied::ByRule(format!("rule {} of {} denies it", rule + 1, self.path)))
+                let unknown = identity.is_some_and(|identity| identity.account().sid.is_none());
+                let why = if unknown {
+                    "; the client's ticket has no PAC, and what it does not say cannot clear it"
+                } else {
+                    ""
+                };
+                Err(Denied::ByRule(format!("rule {} of {} denies it{why}", rule + 1, self.path)))
             }
             Decision::Denied { by: None } => Err(Denied::ByRule(format!("no rule of {} allows it", self.path))),
         }
