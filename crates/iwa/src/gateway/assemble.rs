@@ -43,16 +43,18 @@ impl From<io::Error> for Problem {
 pub(crate) struct Kept {
     pub(super) replay: Arc<ReplayMemory>,
     half_open: Arc<HalfOpen>,
+    /// For which the replay cache was made.
+    pub(super) skew: Duration,
 }
 
 impl Kept {
     /// For the server at this port.
     pub(crate) fn new(config: &Config, port: u16) -> Result<Self, Problem> {
-        let skew = config.kerberos.as_ref().map_or(Duration::ZERO, |kerberos| kerberos.clock_skew);
+        let skew = config.kerberos.as_ref().map_or(ServicePolicy::default().skew, |kerberos| kerberos.clock_skew);
         let state = config.accounts.as_ref().map(|accounts| accounts.state.as_path());
         let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
-        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open) })
+        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), skew })
     }
 }
 

@@ -38,7 +38,16 @@ pub(crate) fn configuration(gateway: &Gateway, file: Option<&Path>) -> Result<()
     let Some(file) = file else {
         return Err(Problem("SIGHUP: this server was not started from a file".to_owned()));
     };
-    let config = read(file)?;
+    let mut config = read(file)?;
+    // What the replay cache remembers, and how it judges its predecessor's death, hangs on the skew that it was made for.
+    let kept = gateway.kept.skew;
+    if let Some(kerberos) = config.kerberos.as_mut().filter(|kerberos| kerberos.clock_skew != kept) {
+        kerberos.clock_skew = kept;
+        tracing::warn!(
+            seconds = kept.as_secs(),
+            "clock-skew of [kerberos] stays as it was until the server is started anew"
+        );
+    }
     let before = gateway.site();
     let site = assemble::site(&config, &gateway.kept)?;
     for what in needs_restart(&before.config, &config) {

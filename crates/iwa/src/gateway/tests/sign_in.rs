@@ -298,6 +298,32 @@ async fn a_new_configuration_is_taken_whole_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_clock_skew_that_the_replay_cache_was_made_for_stays_over_a_reload() {
+    let directory = accounts("skew");
+    let local = LocalAccounts::open(&directory.0.join("state"), Lockout::default()).expect("accounts");
+    let service = local.set_service_keys("HTTP/web.example.test").expect("keys");
+    let keytab = directory.0.join("http.keytab");
+    let principal = "HTTP/web.example.test@EXAMPLE.TEST".parse().expect("a principal");
+    crate::keytab::put(&keytab, &principal, &service.keys, Os.now()).expect("a keytab");
+    // It began without Kerberos.
+    let server = site(&directory, |_| {}).await;
+    let gateway = &server.running.gateway;
+    let file = directory.0.join("iwa.toml");
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[accounts]\nstate = {:?}\n[kerberos]\nkeytab = {keytab:?}\nclock-skew = \"10 min\"\n\
+         [[route]]\npath = \"/\"\nfiles = {:?}\n",
+        directory.0.join("state"),
+        directory.0.join("www")
+    );
+    std::fs::write(&file, text).expect("written");
+    reload::configuration(gateway, Some(&file)).expect("a good one");
+    let acceptor = gateway.site().authenticator.acceptor();
+    let skew = acceptor.config().krb5.as_ref().expect("Kerberos").policy().skew;
+    assert_eq!(skew, std::time::Duration::from_secs(300), "what the cache remembers authenticators for");
+    server.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_changed_keytab_is_taken_and_a_damaged_one_is_not() {
     let directory = accounts("keytab");
     let keytab = directory.0.join("http.keytab");
