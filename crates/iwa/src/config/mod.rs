@@ -167,11 +167,6 @@ pub(crate) struct Route {
     pub(crate) rules: Vec<Rule>,
 }
 
-/// Whether `route` is `path` or lies above it.
-pub(crate) fn covers(route: &str, path: &str) -> bool {
-    path.strip_prefix(route.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -222,7 +217,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// `header-timeout`: how long a client may take to send the header lines.
     pub(crate) header_timeout: Duration,
-    /// `idle-timeout`: how long a connection may stay without a request.
+    /// `idle-timeout`: how long a connection may stay without a request, or a client take nothing of its answer.
     pub(crate) idle_timeout: Duration,
     /// `logon-timeout`: how long the accounts may take to answer.
     pub(crate) logon_timeout: Duration,

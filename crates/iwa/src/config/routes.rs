@@ -9,8 +9,9 @@ use iwa_domain::local::Snapshot;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
-use super::{Authentication, Route, covers, value};
+use super::{Authentication, Route, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
+use crate::gateway::path::covers;
 
 impl<'a> Reading<'a> {
     pub(super) fn routes(
@@ -46,8 +47,9 @@ impl<'a> Reading<'a> {
                 }
             }
             if let Some(path) = path {
-                if written.iter().any(|other| other.path == path) {
-                    self.report.error(section.span(), format!("path: there are two routes for {path}"));
+                if written.iter().any(|other| covers(&other.path, &path) && covers(&path, &other.path)) {
+                    self.report
+                        .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
                 written.push(Written { path, files, inherit, rules });
             }
@@ -185,7 +187,8 @@ impl<'a> Reading<'a> {
 
     /// Gives every route the rules of the routes above it.
     fn inherit(&self, mut written: Vec<Written>) -> Vec<Route> {
-        written.sort_by_key(|route| route.path.len());
+        // By segments first: a spelling of a name in fewer bytes must not come before what lies below it.
+        written.sort_by_key(|route| (route.path.trim_end_matches('/').matches('/').count(), route.path.len()));
         let mut routes = Vec::new();
         for route in &written {
             let mut rules: Vec<Rule> = Vec::new();

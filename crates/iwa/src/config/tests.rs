@@ -11,6 +11,7 @@ use iwa_http::Provider;
 use super::read::parse;
 use super::*;
 use crate::gateway::authorize::{Access, Role, User};
+use crate::gateway::path::covers;
 
 /// A directory with everything that a configuration may name: `www`, `www/in`, `http.keytab`, `state`.
 struct World(PathBuf);
@@ -416,6 +417,8 @@ fn a_route_covers_itself_and_what_is_below_it() {
         ("/admin", "/admin", true),
         ("/admin", "/admin/", true),
         ("/admin/", "/admin/x", true),
+        ("/admin", "/Admin/x", true),
+        ("/Admin", "/admin", true),
         ("/admin", "/administrator", false),
         ("/admin", "/adm", false),
         ("/admin", "/", false),

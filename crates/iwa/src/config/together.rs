@@ -7,7 +7,8 @@ use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 
 use super::read::Reading;
-use super::{Config, Kerberos, KeytabSummary, Route, covers};
+use super::{Config, Kerberos, KeytabSummary, Route};
+use crate::gateway::path::covers;
 
 impl Reading<'_> {
     pub(super) fn together(&self, config: &Config, accounts: Option<&Snapshot>) {

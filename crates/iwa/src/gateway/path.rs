@@ -2,6 +2,10 @@
 //!
 //! Rules are found by path, files too. Were the two to read a path differently, `/%61dmin` or `//admin` would be a way around
 //! the rules of `/admin`. So a path is decoded once, here, and what is not plain is refused instead of mended.
+//!
+//! File systems read names their own way too: without case, without characters that are not drawn, Windows also without
+//! a dot at the end and by short names. A server cannot know which one lies below, so routes are found without case
+//! everywhere, as in IIS. Finding more than was meant leads nowhere: what a route serves comes from its own directory.
 
 use std::borrow::Cow;
 
@@ -22,6 +26,9 @@ impl<'a> Path<'a> {
             match segment {
                 "." | ".." => return Err(Unreadable("it contains the segment `.` or `..`")),
                 "" if segments.peek().is_some() => return Err(Unreadable("it contains an empty segment")),
+                _ if cfg!(windows) && is_other_on_windows(segment) => {
+                    return Err(Unreadable("it contains a segment that Windows takes for another name"));
+                }
                 _ => {}
             }
         }
@@ -34,23 +41,20 @@ impl<'a> Path<'a> {
 
     /// Whether it lies at or below `prefix`, which is a path too. `/app` holds `/app` and `/app/x`, not `/apple`.
     pub(crate) fn below(&self, prefix: &str) -> bool {
-        let prefix = prefix.trim_end_matches('/');
-        let Some((begin, rest)) = self.0.split_at_checked(prefix.len()) else { return false };
-        let same = if FILES_IGNORE_CASE { begin.eq_ignore_ascii_case(prefix) } else { begin == prefix };
-        same && (rest.is_empty() || rest.starts_with('/'))
+        covers(prefix, &self.0)
     }
 
-    /// What is left of it below `prefix`, with its slash.
+    /// What is left of it below `prefix`, with its slash. By segments: another spelling may have another length.
     pub(crate) fn rest(&self, prefix: &str) -> &str {
-        match self.0.get(prefix.trim_end_matches('/').len()..) {
-            Some(rest) if rest.starts_with('/') => rest,
-            _ => "/",
-        }
+        let own = prefix.trim_end_matches('/').matches('/').count();
+        self.0.match_indices('/').nth(own).and_then(|(at, _)| self.0.get(at..)).unwrap_or("/")
     }
 
     /// Whether a segment begins with a dot: `.git`, `.htpasswd`. `.well-known` (RFC 8615) is meant to be seen.
     pub(crate) fn hidden(&self) -> bool {
-        self.0.split('/').any(|segment| segment.starts_with('.') && segment != ".well-known")
+        self.0
+            .split('/')
+            .any(|segment| segment.trim_start_matches(is_undrawn).starts_with('.') && segment != ".well-known")
     }
 }
 
@@ -96,8 +100,43 @@ fn decode(raw: &str) -> Result<String, Unreadable> {
     String::from_utf8(decoded).map_err(|_| Unreadable("decoded, it is not UTF-8"))
 }
 
-/// Whether the files of this system are found under names of another case; then rules must be too.
-const FILES_IGNORE_CASE: bool = cfg!(any(windows, target_os = "macos"));
+/// Whether the route `route` is `path` or lies above it, in whatever spelling.
+pub(crate) fn covers(route: &str, path: &str) -> bool {
+    let mut found = path.split('/');
+    route.trim_end_matches('/').split('/').all(|own| found.next().is_some_and(|found| same(own, found)))
+}
+
+/// Whether a file system may take two names for one.
+fn same(own: &str, found: &str) -> bool {
+    if own == found {
+        return true;
+    }
+    if own.is_ascii() && found.is_ascii() {
+        return own.eq_ignore_ascii_case(found);
+    }
+    folded(own).eq(folded(found))
+}
+
+/// There and back, so that the long s is an S and the Kelvin sign a K.
+fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().filter(|c| !is_undrawn(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+/// What HFS+ and the folded directories of ext4 leave out when they compare names (`Default_Ignorable_Code_Point`).
+const fn is_undrawn(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether Windows opens something else under this name: it cuts dots and spaces off the end, takes what follows a colon
+/// for a stream (`admin::$INDEX_ALLOCATION`), and `ADMINI~1` for the short form of a long name.
+fn is_other_on_windows(segment: &str) -> bool {
+    segment.ends_with(['.', ' '])
+        || segment.contains(':')
+        || segment.split('~').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit()))
+}
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +199,45 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_holds_in_every_spelling_under_which_a_file_system_finds_the_same_directory() {
+        for raw in [
+            "/Admin/x",
+            "/ADMIN/x",
+            "/%61DMin/x",
+            // HFS+ and the folded directories of ext4 pass over what is not drawn.
+            "/ad%E2%80%8Cmin/x",
+            "/admin%EF%BB%BF/x",
+            "/adm%C4%B1n/x",
+        ] {
+            let path = Path::read(raw).expect(raw);
+            assert!(path.below("/admin"), "{raw}");
+            assert_eq!(path.rest("/admin"), "/x", "{raw}");
+        }
+        // The Kelvin sign is a K, and the long s an S.
+        let path = Path::read("/%E2%84%AAey%C5%BF/%C5%BF").expect("readable");
+        assert!(path.below("/keys"));
+        assert_eq!(path.rest("/keys"), "/\u{17f}");
+        assert!(Path::read("/%C3%96L/x").expect("readable").below("/\u{f6}l"));
+        for raw in ["/administrator", "/adm", "/ADM/in", "/b/admin"] {
+            assert!(!Path::read(raw).expect(raw).below("/admin"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn names_that_windows_reads_otherwise_are_told() {
+        for segment in
+            ["admin.", "admin ", "admin. .", "admin::$INDEX_ALLOCATION", "a.txt::$DATA", "C:", "ADMINI~1", "A~12.TXT"]
+        {
+            assert!(is_other_on_windows(segment), "{segment}");
+        }
+        for segment in ["", "admin", "a.b", "a b", "~alice", "a~b"] {
+            assert!(!is_other_on_windows(segment), "{segment}");
+        }
+    }
+
+    #[test]
     fn a_name_that_begins_with_a_dot_is_hidden() {
+        assert!(Path::read("/%E2%80%8C.git/config").expect("readable").hidden());
         assert!(Path::read("/.git/config").expect("readable").hidden());
         assert!(Path::read("/a/%2ehtpasswd").expect("readable").hidden());
         assert!(!Path::read("/.well-known/security.txt").expect("readable").hidden());
