@@ -319,7 +319,7 @@ impl NeedReplayCheck {
             return Ok(Accept::Established(from_kerberos(context)));
         };
         in_spnego(out, |out| {
-            let mut ap_rep = Vec::new();
+            let mut ap_rep = Vec::with_capacity(USUAL_AP_REP);
             let mut context = pending.finish(verdict, env, &mut ap_rep).inspect_err(|_| {
                 carry_error(true, &ap_rep, out);
             })?;
@@ -417,6 +417,9 @@ fn carry_error(spnego: bool, error_token: &[u8], out: &mut Vec<u8>) {
         (token, false) => out.extend_from_slice(token),
     }
 }
+
+/// Bytes that hold an AP-REP with a subkey, in its GSS-API framing.
+const USUAL_AP_REP: usize = 192;
 
 const NO_TOKEN: Malformed = Malformed::OutOfSequence {
     wanted: "NegTokenResp with a token of the mechanism that was agreed on",

@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::HeaderValue;
+use http::header::{FORWARDED, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap, Version};
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
 use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
@@ -236,7 +236,7 @@ impl Authenticator {
             return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
         }
         if !self.policy.proxy_pins_connections
-            && ["via", "forwarded", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name))
+            && [VIA, FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name))
         {
             return Err(Forbidden::NotOnThisConnection {
                 why: "a proxy forwards requests over it (Via, Forwarded or X-Forwarded-For) and may mix its clients",
@@ -268,7 +268,7 @@ impl Authenticator {
             Err(reason) => return self.refuse(connection, reason, Some(scheme), &[]),
         };
 
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL_ANSWER);
         let mut claimed = None;
         let reason = match self.drive(handshake, token, &mut out, &mut claimed).await {
             Ok(Step::Continue(handshake)) => match self.park(scheme, handshake, one_client) {
@@ -455,6 +455,11 @@ const fn helps_the_client(reason: &Reason) -> bool {
         )
     )
 }
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Bytes that hold an AP-REP in SPNEGO, and most CHALLENGEs.
+const USUAL_ANSWER: usize = 256;
 
 /// A replay check and a logon at most, and some room.
 const MOST_QUESTIONS: usize = 4;
