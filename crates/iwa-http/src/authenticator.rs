@@ -39,7 +39,7 @@ pub struct Policy {
     pub persist_single_request: bool,
     /// `authPersistNonNTLM`: Kerberos too authenticates the connection. NTLM always does.
     pub persist_non_ntlm: bool,
-    /// Requests that a proxy forwarded (`Via`, `Forwarded`, `X-Forwarded-For`) may rely on the connection. Say so only of a
+    /// Requests that a proxy forwarded (`Via`, `Forwarded`, `X-Forwarded-*`, `X-Real-IP`) may rely on the connection. Say so only of a
     /// proxy that never sends two clients' requests over one connection.
     pub proxy_pins_connections: bool,
 }
@@ -235,11 +235,9 @@ impl Authenticator {
         if version != Version::HTTP_11 {
             return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
         }
-        if !self.policy.proxy_pins_connections
-            && [VIA, FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name))
-        {
+        if !self.policy.proxy_pins_connections && OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
             return Err(Forbidden::NotOnThisConnection {
-                why: "a proxy forwards requests over it (Via, Forwarded or X-Forwarded-For) and may mix its clients",
+                why: "a proxy forwards requests over it (Via, Forwarded, X-Forwarded-* or X-Real-IP) and may mix its clients",
             });
         }
         Ok(())
@@ -456,7 +454,15 @@ const fn helps_the_client(reason: &Reason) -> bool {
     )
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What proxies add to a request that is not their own. Some that end TLS add nothing but the scheme.
+static OF_PROXIES: [HeaderName; 6] = [
+    VIA,
+    FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// Bytes that hold an AP-REP in SPNEGO, and most CHALLENGEs.
 const USUAL_ANSWER: usize = 256;

@@ -397,7 +397,14 @@ async fn an_identity_of_http_1_1_is_not_seen_by_a_request_of_another_version() {
 #[tokio::test]
 async fn a_connection_that_a_proxy_shares_among_clients_authenticates_nobody_for_another() {
     let site = Site::with_policy(|_| {});
-    for (name, value) in [("via", "1.1 proxy"), ("forwarded", "for=192.0.2.9"), ("x-forwarded-for", "192.0.2.9")] {
+    for (name, value) in [
+        ("via", "1.1 proxy"),
+        ("forwarded", "for=192.0.2.9"),
+        ("x-forwarded-for", "192.0.2.9"),
+        ("x-forwarded-host", "web.example.test"),
+        ("x-forwarded-proto", "https"),
+        ("x-real-ip", "192.0.2.9"),
+    ] {
         let shared = connection();
         let (first, second) = Browser::ntlm(&site).halfway(&site, &connection()).await;
         let mut headers = authorized(&first);
