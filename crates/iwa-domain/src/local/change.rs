@@ -399,7 +399,7 @@ fn no_such(kind: &'static str, name: &str) -> AccountsError {
 /// Windows' limit (`UNLEN` of a password is 256).
 const MAX_PASSWORD: usize = 256;
 /// Active Directory looks at the last two passwords before it counts a failure.
-const KEPT_PASSWORDS: usize = 2;
+pub(super) const KEPT_PASSWORDS: usize = 2;
 /// The present keys of a service and the ones before.
 const KEPT_KEYS: usize = 2;
 /// The encryption types an account has keys of. AES with SHA-1 stands first because every client has it; RC4's key is the

@@ -13,6 +13,7 @@ use iwa_auth::ntlm::crypto;
 use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
 use iwa_auth::{Account, NtStatus, Secret, UnixTime};
 
+use super::change::KEPT_PASSWORDS;
 use super::record::User;
 use super::snapshot::Snapshot;
 use super::{AccountsError, LocalAccounts, Lockout, failures, now};
@@ -57,7 +58,7 @@ impl LocalAccounts {
             crypto::verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response)
         };
         let verified = verify(hash);
-        if verified.is_none() && is_previous(user, |hash| verify(hash).is_some()) {
+        if verified.is_none() && is_previous(previous(user), |hash| verify(hash).is_some()) {
             return Err(LogonError::Refused(NtStatus::WRONG_PASSWORD));
         }
         let user = self.conclude(user, verified.is_some(), now)?;
@@ -83,7 +84,7 @@ impl LocalAccounts {
         let hash = user.map_or(&NO_HASH, |user| user.nt_hash.expose());
         let given = crypto::nt_hash(password.expose());
         let right = given.ct_eq(hash);
-        if !right && is_previous(user, |hash| given.ct_eq(hash.expose())) {
+        if !right && is_previous(previous(user), |hash| given.ct_eq(hash.expose())) {
             return Err(LogonError::Refused(NtStatus::WRONG_PASSWORD));
         }
         let user = self.conclude(user, right, now)?;
@@ -171,9 +172,19 @@ impl Snapshot {
     }
 }
 
-/// Whether a proof that is wrong was right before the password changed.
-fn is_previous(user: Option<&User>, matches: impl Fn(&Secret<[u8; 16]>) -> bool) -> bool {
-    user.is_some_and(|user| user.previous.iter().any(matches))
+fn previous(user: Option<&User>) -> &[Secret<[u8; 16]>] {
+    user.map_or(&[], |user| &user.previous)
+}
+
+/// Whether a proof that is wrong was right before the password changed. As many are compared for every account, one that is
+/// not there among them: otherwise the time would tell who is there and has changed their password.
+fn is_previous(previous: &[Secret<[u8; 16]>], matches: impl Fn(&Secret<[u8; 16]>) -> bool) -> bool {
+    let nobody = Secret::new(NO_HASH);
+    (0..KEPT_PASSWORDS).fold(false, |found, nth| {
+        let kept = previous.get(nth);
+        let right = matches(kept.unwrap_or(&nobody));
+        found | (right && kept.is_some())
+    })
 }
 
 fn unavailable(error: AccountsError) -> LogonError {
@@ -183,3 +194,33 @@ fn unavailable(error: AccountsError) -> LogonError {
 /// What an unknown account is compared with: no password has this NT hash as far as anybody knows, and a logon without an
 /// account is refused whatever the comparison says.
 const NO_HASH: [u8; 16] = [0x5a; 16];
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn former_passwords_are_compared_as_often_for_nobody_as_for_anybody() {
+        for (previous, given, found) in [
+            (&[][..], 1, false),
+            // What stands in for a password that is not there opens nothing.
+            (&[], 0x5a, false),
+            (&[1], 0x5a, false),
+            (&[1], 1, true),
+            (&[1, 2], 1, true),
+            (&[1, 2], 2, true),
+            (&[1, 2], 3, false),
+        ] {
+            let previous: Vec<_> = previous.iter().map(|byte| Secret::new([*byte; 16])).collect();
+            let compared = Cell::new(0);
+            let matches = |hash: &Secret<[u8; 16]>| {
+                compared.set(compared.get() + 1);
+                hash.ct_eq(&[given; 16])
+            };
+            assert_eq!(is_previous(&previous, matches), found);
+            assert_eq!(compared.get(), KEPT_PASSWORDS);
+        }
+    }
+}

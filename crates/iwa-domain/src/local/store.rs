@@ -368,9 +368,11 @@ pub(super) fn check_mode(path: &Path, forbidden: u32, wanted: u32) -> Result<(),
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(path).map_err(io_error("look at", path))?.permissions().mode() & 0o7777;
-        // A sticky directory (/tmp) lets nobody rename what is another's.
-        if mode & forbidden != 0 && mode & 0o1000 == 0 {
+        let metadata = fs::metadata(path).map_err(io_error("look at", path))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        // A sticky directory (/tmp) lets nobody rename what is another's. Of a file the bit says nothing.
+        let sticky = metadata.is_dir() && mode & 0o1000 != 0;
+        if mode & forbidden != 0 && !sticky {
             return Err(AccountsError::Exposed { path: path.to_owned(), mode, wanted });
         }
     }

@@ -305,11 +305,12 @@ fn accounts_that_are_not_there_or_open_to_others_are_not_used() {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let file = state.0.join("accounts.redb");
         assert_eq!((mode(&state.0), mode(&file), mode(&state.0.join("failures"))), (0o700, 0o600, 0o600));
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            LocalAccounts::open(&state.0, Lockout::default()),
-            Err(AccountsError::Exposed { mode: 0o640, .. })
-        ));
+        // The sticky bit excuses a directory, and no file.
+        for exposed in [0o640, 0o1640, 0o1666] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(exposed)).unwrap();
+            let opened = LocalAccounts::open(&state.0, Lockout::default());
+            assert!(matches!(opened, Err(AccountsError::Exposed { mode, .. }) if mode == exposed), "{exposed:o}");
+        }
     }
 }
 
