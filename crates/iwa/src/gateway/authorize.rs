@@ -188,10 +188,12 @@ impl User {
                         })
             }
             Self::Upn(upn) => {
-                account.upn.as_ref().is_some_and(|own| same(upn, own))
-                    || upn.rsplit_once('@').is_some_and(|(name, realm)| {
-                        same(name, &account.name) && account.realm.as_ref().is_some_and(|own| same(realm, own))
-                    })
+                let Some((name, suffix)) = upn.rsplit_once('@') else { return false };
+                let of_suffix = account.realm.as_ref().is_some_and(|realm| same(suffix, realm));
+                // What suffix a UPN has is for its KDC to say, but a name in our realm is not for another's.
+                let says_truly = of_suffix || !names.machine().is_some_and(|(realm, _)| same(suffix, realm));
+                (says_truly && account.upn.as_ref().is_some_and(|own| same(upn, own)))
+                    || (of_suffix && same(name, &account.name))
             }
         }
     }
@@ -365,6 +367,13 @@ mod tests {
                 assert_eq!(get(&rules, Some(&stranger), &[]), Denied { by: None }, "{user:?} {stranger:?}");
             }
         }
+        // Nor does a UPN of our realm, which a foreign KDC may give its accounts too.
+        let upn = rule(Allow, &[User::Upn("admin@example.test".into())]);
+        let named = |account| Account { upn: Some("admin@example.test".into()), ..account };
+        let stranger = named(foreign("EVIL", "EVIL.TEST", Some("S-1-5-21-6-6-6-1000")));
+        assert_eq!(get(std::slice::from_ref(&upn), Some(&stranger), &[]), Denied { by: None });
+        let own = named(foreign("WEB", "EXAMPLE.TEST", Some("S-1-5-21-1-2-3-1000")));
+        assert_eq!(get(&[upn], Some(&own), &[]), Allowed);
         // Of our own KDC, without a PAC.
         let own = foreign("EXAMPLE.TEST", "EXAMPLE.TEST", None);
         assert_eq!(get(&[rule(Allow, &[local("alice")])], Some(&own), &[]), Allowed);
