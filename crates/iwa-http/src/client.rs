@@ -147,7 +147,10 @@ impl<'a> Exchange<'a> {
         match self.given_up.len() {
             1 => Err(self.given_up.remove(0).1),
             _ => {
-                let why = self.given_up.iter().map(|(scheme, reason)| format!("{}: {reason}", scheme_name(*scheme)));
+                let why = self.given_up.iter().map(|(scheme, reason)| match reason {
+                    Reason::Policy(Forbidden::NoCredential { why }) => why.clone(),
+                    reason => format!("{}: {reason}", scheme_name(*scheme)),
+                });
                 Err(Forbidden::NoCredential { why: why.collect::<Vec<_>>().join("; ") }.into())
             }
         }

@@ -28,6 +28,21 @@ fn every_test_that_holds_off_an_attack_is_there() {
     assert!(missing.is_empty(), "docs/attacks.md names tests that are gone: {missing:#?}");
 }
 
+#[test]
+fn every_reason_that_the_troubleshooting_names_is_one() {
+    let document = std::fs::read_to_string(root().join("docs/troubleshooting.md")).expect("it is there");
+    let reasons = std::fs::read_to_string(root().join("crates/iwa-auth/src/reject.rs")).expect("it is there");
+    let mut count = 0;
+    for row in document.lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        for code in cell.split('`').skip(1).step_by(2).filter(|code| !code.contains(' ')) {
+            count += 1;
+            assert!(reasons.contains(&format!("\"{code}\"")), "docs/troubleshooting.md names {code}");
+        }
+    }
+    assert!(count > 15, "the document is not read as it is written: {count} reasons");
+}
+
 /// The crates that `krate` is built with, without those of its tests.
 fn tree(krate: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))

@@ -11,23 +11,32 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The commands.
+/// The commands, each told by the documentation of its arguments, exit statuses included.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// See all of it on this machine: accounts, a KDC, a site, and a browser that signs in.
-    Demo(crate::demo::Args),
-    /// Check a configuration, and say in words what it means.
-    Check(crate::check::Args),
-    /// Decode a token, a header line, a keytab or a credential cache.
-    Explain(crate::explain::Args),
-    /// Groups of local accounts.
-    Group(crate::group::Args),
-    /// Fetch a page as a browser does that signs in by itself.
-    Get(crate::get::Args),
-    /// A KDC for the local accounts.
-    Kdc(crate::kdc::Args),
-    /// Serve a site that signs Windows users in.
     Serve(crate::serve::Args),
-    /// Local accounts.
+    Check(crate::check::Args),
+    Get(crate::get::Args),
+    Explain(crate::explain::Args),
     User(crate::user::Args),
+    Group(crate::group::Args),
+    Kdc(crate::kdc::Args),
+    Demo(crate::demo::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_long_help_of_every_command_says_its_exit_statuses() {
+        for command in Cli::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            assert!(long.contains("Exit status: 0"), "{}: {long}", command.get_name());
+            assert!(about.len() < 85 && !about.contains("iwa "), "{}: {about}", command.get_name());
+        }
+    }
 }

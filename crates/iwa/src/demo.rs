@@ -11,7 +11,7 @@ use crate::get::Failure;
 use crate::serve::Stop;
 use stage::Stage;
 
-/// See all of it: local accounts, a KDC for them, a site that asks for Windows sign-in, and a browser that signs in.
+/// See all of it on this machine: accounts, a KDC, a site, and a browser that signs in.
 ///
 /// Nothing outside the state directory is written, nothing outside this machine is asked. Exit status: 0 every step ended as it
 /// should, 1 one did not, or the stage could not be set.

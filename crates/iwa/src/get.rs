@@ -14,7 +14,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGE
 use http::{Method, Request, StatusCode, Version};
 use iwa_auth::initiate::{Framing, Initiator, InitiatorConfig};
 use iwa_auth::krb5::client::Delegation;
-use iwa_auth::reject::{Peer, Reason};
+use iwa_auth::reject::{Peer, Policy, Reason};
 use iwa_auth::{ChannelBindings, Mechanism, Scheme};
 use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
 use iwa_http::{HostList, Os, Provider};
@@ -105,7 +105,13 @@ impl Failure {
                     Peer::NotMutual | Peer::MechListMic | Peer::MechListMicMissing | Peer::AuthenticatorIntegrity
                 )
         );
-        Self { status: if unproved { 4 } else { 3 }, text: reason.to_string() }
+        let advice = match reason {
+            Reason::Policy(Policy::HostNotAllowed { .. }) => ": --allow or IWA_ALLOW puts it there",
+            Reason::Policy(Policy::NoCredential { .. }) => "; --user names one, kinit makes a ticket",
+            Reason::Peer(Peer::Rejected { said }) if said.is_empty() => "; its log does",
+            _ => "",
+        };
+        Self { status: if unproved { 4 } else { 3 }, text: format!("{reason}{advice}") }
     }
 }
 

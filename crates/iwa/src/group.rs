@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::user::{Failure, Machine, State, finish};
 
-/// Groups of local accounts: rules name them as `roles`. Groups may hold groups.
+/// Groups of local accounts.
+///
+/// Rules name them as `roles`. Groups may hold groups.
 ///
 /// A change takes effect at once, also in servers that run. Everybody is a member of `Users`. Exit status: 0 done, 1 not
 /// done, 2 wrong usage.

@@ -15,9 +15,9 @@ use iwa_wire::krb5::principal::name_type;
 use crate::serve::{Stop, start_tracing};
 use crate::user::{Failure, Machine, State, finish};
 
-/// A Kerberos KDC for the local accounts: AS and TGS, over UDP and TCP.
+/// A KDC for the local accounts.
 ///
-/// It answers from the accounts as they stand: what `iwa user` and `iwa group` change holds for the next ticket. SIGTERM and
+/// AS and TGS, over UDP and TCP. It answers from the accounts as they stand: what `iwa user` and `iwa group` change holds for the next ticket. SIGTERM and
 /// SIGINT let answers under way go out and stop. Exit status: 0 done, 1 not done, 2 wrong usage.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -120,6 +120,12 @@ fn serve(args: &Args) -> Result<(), Failure> {
 fn add_service(accounts: &LocalAccounts, spn: &str, keytab: Option<&Path>, new_keys: bool) -> Result<(), Failure> {
     if spn.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("krbtgt/")) {
         return Err(Failure(format!("{} is the KDC itself, whose keys go into no keytab", printable(spn))));
+    }
+    if !spn.split_once('/').is_some_and(|(class, host)| !class.is_empty() && !host.is_empty() && !host.contains('@')) {
+        return Err(Failure(format!(
+            "{} is no service's name: wanted class/host without the realm, such as HTTP/web.example.test",
+            printable(spn)
+        )));
     }
     let snapshot = accounts.snapshot()?;
     let service = match snapshot.service(spn) {

@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::config::DEFAULT_STATE;
 
-/// Local accounts: whoever has one can sign in with NTLM, Basic, and Kerberos from `iwa kdc`.
+/// Local accounts.
+///
+/// Whoever has one can sign in with NTLM, Basic, and Kerberos from `iwa kdc`.
 ///
 /// A change takes effect at once, also in servers that run. Passwords are asked for, or read from standard input; they are
 /// never arguments, which everybody on the machine can read. Exit status: 0 done, 1 not done, 2 wrong usage.

@@ -153,6 +153,10 @@ fn what_cannot_be_is_refused_in_words() {
     assert!(world.bad(&["kdc", "add-service", "krbtgt/EXAMPLE.TEST", "--keytab", "x"]).contains("the KDC itself"));
     assert!(world.bad(&["kdc", "add-service", "KRBTGT/OTHER.TEST"]).contains("the KDC itself"));
     assert!(world.bad(&["kdc", "add-service", "HTTP"]).contains("HTTP"));
+    for name in ["web.example.test", "/web.example.test", "HTTP/", "HTTP/web.example.test@EXAMPLE.TEST"] {
+        let said = world.bad(&["kdc", "add-service", name]);
+        assert!(said.contains("wanted class/host without the realm"), "{name}: {said}");
+    }
     assert!(world.bad(&["kdc", "remove-service", "krbtgt/EXAMPLE.TEST"]).contains("krbtgt"));
     assert!(world.bad(&["kdc", "--realm", "OTHER.TEST", "--listen", "127.0.0.1:0"]).contains("EXAMPLE.TEST"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

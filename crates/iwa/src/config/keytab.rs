@@ -20,7 +20,15 @@ impl KeytabSummary {
     /// # Errors
     /// Why it cannot be read, in words.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let bytes = fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let bytes = fs::read(path).map_err(|error| {
+            let advice = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "; run as the user that the server runs as, whose file it must be"
+                }
+                _ => "",
+            };
+            format!("{} cannot be read: {error}{advice}", path.display())
+        })?;
         let bytes = zeroizing(bytes);
         let keytab = Keytab::parse(&bytes).map_err(|error| format!("{} is no keytab: {error}", path.display()))?;
         let mut principals = BTreeMap::<String, BTreeMap<u32, Vec<i32>>>::new();

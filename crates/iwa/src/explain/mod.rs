@@ -14,7 +14,10 @@ use std::process::ExitCode;
 use iwa_wire::explain::Node;
 use zeroize::Zeroizing;
 
-/// The arguments of `iwa explain`.
+/// Decode a token, a header line, a keytab or a credential cache.
+///
+/// Headers may stand among other lines, as curl -v and browsers' tools print them; a token must be whole. Exit status: 0 all of
+/// it was read, 1 some of it is malformed, 2 there was nothing to read, or wrong usage.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A token (base64 or hexadecimal), a header line, the name of a file, or - for standard input.

@@ -23,11 +23,19 @@ pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listener = TcpListener::bind(address).await;
-        listeners.push(
-            listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?,
-        );
+        listeners.push(listener.map_err(|error| io::Error::new(error.kind(), cannot_listen(*address, &error)))?);
     }
     Ok(listeners)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it: end that, or change `listen`",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root and whoever has CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{advice}")
 }
 
 /// Serves until `stop` says so, then lets requests under way end.
