@@ -35,7 +35,7 @@ fn every_reason_that_the_troubleshooting_names_is_one() {
     let mut count = 0;
     for row in document.lines().filter(|line| line.starts_with("| `")) {
         let cell = row.split('|').nth(1).unwrap_or_default();
-        for code in cell.split('`').skip(1).step_by(2).filter(|code| !code.contains(' ')) {
+        for code in cell.split('`').skip(1).step_by(2).filter(|code| !code.contains(' ') && *code != "reason") {
             count += 1;
             assert!(reasons.contains(&format!("\"{code}\"")), "docs/troubleshooting.md names {code}");
         }
