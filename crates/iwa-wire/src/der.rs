@@ -313,8 +313,12 @@ impl<'a> DerWriter<'a> {
             }
         } else {
             let (head, count) = long_length(length);
-            let head = head.get(..count).unwrap_or_default();
-            self.out.splice(start - 1..start, head.iter().copied());
+            // The contents move on by what the length is longer than the byte that was kept for it.
+            self.out.resize(start + length + count - 1, 0);
+            self.out.copy_within(start..start + length, start + count - 1);
+            if let (Some(place), Some(head)) = (self.out.get_mut(start - 1..start - 1 + count), head.get(..count)) {
+                place.copy_from_slice(head);
+            }
         }
     }
 
