@@ -30,7 +30,7 @@ pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program has it: end that, or change `listen`",
+        io::ErrorKind::AddrInUse => "; another program has that port",
         io::ErrorKind::PermissionDenied => "; ports below 1024 are for root and whoever has CAP_NET_BIND_SERVICE",
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
