@@ -42,6 +42,17 @@ fn a_token_that_reads_gives_status_0() {
 }
 
 #[test]
+fn a_line_of_iwa_get_with_a_shortened_token_is_told_to_be_one() {
+    let output =
+        explain(&[], b"Authorization: Negotiate YIIFtAYGKwYBBQUCoIIFqDCCBaSgJDAiBgkqhkiG... (1952 characters)");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(status(&output), Some(1), "{text}");
+    assert!(text.contains("the token was shortened where this line was copied"), "{text}");
+    let whole = explain(&[&format!("Authorization: Negotiate {NEGOTIATE}")], b"");
+    assert!(!String::from_utf8_lossy(&whole.stdout).contains("shortened"));
+}
+
+#[test]
 fn a_malformed_token_is_explained_as_far_as_it_goes_and_gives_status_1() {
     let output = explain(&["604806062b0601050502a03e303ca00e300c060a2b06010401823702020aa22a"], b"");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -44,7 +44,12 @@ fn explain_text(text: &[u8], name: &str) -> Result<Vec<Explained>, String> {
         line.strip_prefix(b"> ").or_else(|| line.strip_prefix(b"< ")).unwrap_or(line)
     });
     let header = |line: &[u8]| {
-        let (kind, tree) = sniff::sniff_header(line)?;
+        let (kind, mut tree) = sniff::sniff_header(line)?;
+        // As `iwa get -v` and the demonstration print it.
+        if line.ends_with(b" characters)") && line.windows(5).any(|window| window == b"... (") {
+            tree.note =
+                Some("the token was shortened where this line was copied; only a whole one can be read".to_owned());
+        }
         Some(Explained { kind, bytes: line.to_vec(), tree })
     };
     let headers: Vec<_> = lines.filter_map(header).collect();
