@@ -325,10 +325,10 @@ fn a_file_that_is_something_else_is_refused_and_not_overwritten() {
     assert!(std::fs::read(&file).unwrap().starts_with(b"not a database"));
 }
 
-/// Runs the test `child` below in a process of its own, which does `job` to the state directory until it is killed or done.
+/// Runs the test `child_process` below in a process of its own, which does `job` to the state directory until it is killed or done.
 fn child(state: &State, job: &str) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "local::tests::child_process", "--ignored", "--quiet"])
+        .args(["--exact", "local::tests::child_process", "--quiet"])
         .env("IWA_TEST_STATE", &state.0)
         .env("IWA_TEST_JOB", job)
         .stdout(Stdio::null())
@@ -337,8 +337,8 @@ fn child(state: &State, job: &str) -> std::process::Child {
         .unwrap()
 }
 
+/// The other process of the tests below; on its own it has nothing to do.
 #[test]
-#[ignore = "the other process of the tests below"]
 fn child_process() {
     let Some(dir) = std::env::var_os("IWA_TEST_STATE") else { return };
     if std::env::var("IWA_TEST_JOB").unwrap() == "create" {

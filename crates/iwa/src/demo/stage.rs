@@ -95,6 +95,8 @@ impl Stage {
         let (dir, port, alice) = (self.dir.display(), self.port, self.alice.name);
         let password = self.alice.password.expose();
         let url = format!("http://localhost:{port}/");
+        // Under `cargo run` it is not on the path.
+        let iwa = std::env::current_exe().map_or_else(|_| "iwa".to_owned(), |path| path.display().to_string());
         format!(
             "The site stays up until Ctrl-C. From another terminal:\n\n  \
              export KRB5_CONFIG={dir}/krb5.conf KRB5CCNAME=FILE:{dir}/ccache\n  \
@@ -103,7 +105,7 @@ impl Stage {
              curl --ntlm -u {alice}:{password} {url}\n  \
              chromium --auth-server-allowlist=localhost --user-data-dir={dir}/chromium {url}\n  \
              firefox --profile {dir}/firefox {url}\n  \
-             iwa get -v --allow localhost {url}\n\n\
+             {iwa} get -v --allow localhost {url}\n\n\
              With the ticket of kinit both browsers are in at once. Without it they ask for a name and a password (NTLM).\n"
         )
     }
