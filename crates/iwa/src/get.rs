@@ -96,6 +96,15 @@ impl Failure {
         Self { status: 2, text: text.into() }
     }
 
+    /// Whoever is not in may want to know why there was no ticket.
+    fn for_want_of(mut self, missing: Option<&str>) -> Self {
+        if let (3, Some(missing)) = (self.status, missing) {
+            self.text.push_str("; no ticket: ");
+            self.text.push_str(missing);
+        }
+        self
+    }
+
     /// A server that should have proved itself and did not is another matter than one that refused.
     fn authentication(reason: &Reason) -> Self {
         let unproved = matches!(
@@ -170,7 +179,8 @@ async fn get(args: &Args) -> Result<StatusCode, Failure> {
     let mut last = StatusCode::OK;
     for _ in 0..args.repeat.max(1) {
         let mut exchange = Exchange::new(&policy, &initiator, &kdcs, &Os);
-        last = page(args, &url, &request, &mut exchange, &mut connection).await?;
+        let fetched = page(args, &url, &request, &mut exchange, &mut connection).await;
+        last = fetched.map_err(|failure| failure.for_want_of(credentials.missing.as_deref()))?;
     }
     Ok(last)
 }

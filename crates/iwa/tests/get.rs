@@ -183,6 +183,7 @@ fn tickets_at_hand_are_for_hosts_of_the_list_alone() {
     assert!(status == 3 && told.contains("is not on the list"), "{told}");
     let (status, _, told) = world.get("--allow localhost /");
     assert!(status == 3 && !told.contains("is not on the list"), "no ticket is at hand: {told}");
+    assert!(told.contains("no ticket: "), "which cache is missing is said: {told}");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) struct Found {
     pub(super) credentials: Credentials,
     /// Whether the user named them for this host; otherwise they were merely at hand.
     pub(super) named: bool,
+    /// Why there are no tickets at hand, where nothing was named.
+    pub(super) missing: Option<String>,
 }
 
 impl CredentialArgs {
@@ -93,7 +95,7 @@ impl CredentialArgs {
                 Credentials { krb5, ntlm }
             }
         };
-        Ok(Found { credentials, named: true })
+        Ok(Found { credentials, named: true, missing: None })
     }
 
     fn password(&self, name: &Name<'_>) -> Result<Secret<String>, Failure> {
@@ -122,7 +124,7 @@ fn of_keytab(path: &Path, user: Option<&str>) -> Result<Found, Failure> {
     };
     let client =
         client_of_keytab(path, principal.as_ref()).map_err(|error| Failure::usage(format!("--keytab: {error}")))?;
-    Ok(Found { credentials: Credentials { krb5: Some(client), ntlm: None }, named: true })
+    Ok(Found { credentials: Credentials { krb5: Some(client), ntlm: None }, named: true, missing: None })
 }
 
 /// Tickets that are at hand. None at all is no error: the server may ask for nothing.
@@ -131,15 +133,16 @@ fn of_cache(name: Option<&str>, conf: &Krb5Conf) -> Result<Found, Failure> {
         Some(name) => CacheName::parse(name),
         None => CacheName::default_name(conf),
     };
+    let mut missing = None;
     let client = match cache.and_then(|cache| cache.client()) {
         Ok(client) => Some(client),
         Err(error) if name.is_some() => return Err(Failure::usage(format!("--ccache: {error}"))),
         Err(error) => {
-            tracing::debug!(%error, "no tickets are at hand");
+            missing = Some(error.to_string());
             None
         }
     };
-    Ok(Found { credentials: Credentials { krb5: client, ntlm: None }, named: false })
+    Ok(Found { credentials: Credentials { krb5: client, ntlm: None }, named: false, missing })
 }
 
 fn hash(file: &Path) -> Result<NtHash, Failure> {
