@@ -125,6 +125,32 @@ pub trait Kdc: Send + Sync {
     fn ask<'a>(&'a self, realm: &'a str, request: &'a [u8]) -> Answer<'a, Result<Vec<u8>, String>>;
 }
 
+/// Whoever knows which account or group a name stands for: a directory, or what is remembered of it.
+pub trait Directory: Send + Sync {
+    /// The SID of an account or group, `None` if there is none of that name. `domain` is a NetBIOS or DNS name. `Err` says
+    /// why it cannot be told now; nobody may be let in or kept out on the strength of that.
+    fn sid_of<'a>(&'a self, domain: &'a str, name: &'a str) -> Answer<'a, Result<Option<Sid>, String>>;
+
+    /// What a SID is called. `None` if nothing in the directory has it.
+    fn name_of(&self, sid: Sid) -> Answer<'_, Result<Option<AccountName>, String>>;
+}
+
+/// An account's or a group's name, in its domain.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct AccountName {
+    /// The NetBIOS domain.
+    pub domain: String,
+    /// `sAMAccountName`.
+    pub name: String,
+}
+
+impl fmt::Display for AccountName {
+    /// `DOMAIN\name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\\{}", self.domain, self.name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

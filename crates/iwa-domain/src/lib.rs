@@ -1,9 +1,11 @@
 //! Who answers for accounts: local accounts and KDCs now; other servers of a domain have their place beside them.
 #![forbid(unsafe_code)]
 
+pub mod controller;
 pub mod credentials;
 pub mod kdc;
 pub mod kdc_db;
 pub mod kdc_server;
 pub mod krb5_conf;
 pub mod local;
+pub mod machine;
