@@ -12,7 +12,7 @@ use iwa_domain::local::LocalAccounts;
 use iwa_http::Provider;
 use iwa_wire::explain::printable;
 
-use crate::config::{Config, Kerberos, KeytabSummary, Loaded, Problem, Severity, load};
+use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 
@@ -69,7 +69,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         page.line("listen", format_args!("http://{address} ({reach})"));
     }
     sign_in(&mut page, config);
-    kerberos(&mut page, config.kerberos.as_ref());
+    kerberos(&mut page, config);
     accounts(&mut page, config);
     for route in &config.routes {
         match &route.files {
@@ -149,10 +149,12 @@ fn where_anonymous(config: &Config) -> String {
     }
 }
 
-fn kerberos(page: &mut Page, kerberos: Option<&Kerberos>) {
-    let Some(kerberos) = kerberos else { return page.line("kerberos", "off: there is no [kerberos] keytab") };
-    page.line("kerberos", format_args!("keys from {}", kerberos.keytab.display()));
-    if let Ok(keytab) = KeytabSummary::read(&kerberos.keytab) {
+fn kerberos(page: &mut Page, config: &Config) {
+    let Some(kerberos) = &config.kerberos else { return page.line("kerberos", "off: there is no keytab") };
+    let keytabs = config.keytabs();
+    for (n, path) in keytabs.iter().enumerate() {
+        page.line(if n == 0 { "kerberos" } else { "" }, format_args!("keys from {}", path.display()));
+        let Ok(keytab) = KeytabSummary::read(path) else { continue };
         for (principal, keys) in &keytab.principals {
             for (kvno, etypes) in keys.iter().rev() {
                 let etypes: Vec<_> = etypes.iter().map(|&etype| etype_in_words(etype, kerberos.rc4)).collect();
@@ -160,13 +162,15 @@ fn kerberos(page: &mut Page, kerberos: Option<&Kerberos>) {
             }
         }
     }
-    page.more(if kerberos.service_names.is_empty() {
+    page.more(if kerberos.service_names.is_empty() && config.domains.iter().any(Domain::has_keys) {
+        "tickets for HTTP on any host are taken".to_owned()
+    } else if kerberos.service_names.is_empty() {
         "tickets for any of these are taken".to_owned()
     } else {
         format!("tickets are taken for {} alone", printable(&kerberos.service_names.join(", ")))
     });
     page.more(match &kerberos.client_realms {
-        ClientRealms::OfTheKeytab => "clients of the keytab's realm are let in".to_owned(),
+        ClientRealms::OfTheKeytab => "clients of the keys' own realms are let in".to_owned(),
         ClientRealms::Listed(realms) => format!("clients of {} are let in", printable(&realms.join(", "))),
         ClientRealms::AnyTrusted => "clients of every realm that the KDC trusts are let in".to_owned(),
     });

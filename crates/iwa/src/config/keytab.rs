@@ -39,6 +39,18 @@ impl KeytabSummary {
         Ok(Self { principals })
     }
 
+    /// Several files as if they were one.
+    pub(super) fn together(files: impl IntoIterator<Item = Self>) -> Self {
+        let mut principals = BTreeMap::<String, BTreeMap<u32, Vec<i32>>>::new();
+        for (name, keys) in files.into_iter().flat_map(|file| file.principals) {
+            let of_name = principals.entry(name).or_default();
+            for (kvno, etypes) in keys {
+                of_name.entry(kvno).or_default().extend(etypes);
+            }
+        }
+        Self { principals }
+    }
+
     /// Whether there is a principal of this service class.
     pub(super) fn has_service(&self, class: &str) -> bool {
         self.principals

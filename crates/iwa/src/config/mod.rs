@@ -6,10 +6,13 @@
 //! | `[server]` | `<bindings>` |
 //! | `[authentication]` | `<anonymousAuthentication>`, `<basicAuthentication>`, `<windowsAuthentication>`, `<extendedProtection>` |
 //! | `[kerberos]`, `[ntlm]`, `[accounts]` | the machine: its keytab, its names, its SAM |
+//! | `[[domain]]` | the domains the machine is a member of, and their controllers |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[log]` | `<logFile>` |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
 
+mod domain;
+mod kerberos;
 mod keytab;
 mod raw;
 mod read;
@@ -30,6 +33,7 @@ use iwa_domain::local::Lockout;
 
 use crate::gateway::authorize::Rule;
 
+pub(crate) use domain::Domain;
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
@@ -44,12 +48,14 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     /// Who is signed in, and how.
     pub(crate) authentication: Authentication,
-    /// Kerberos; `None` without `[kerberos]`.
+    /// Kerberos; `None` without `[kerberos]` and without a domain that brings keys.
     pub(crate) kerberos: Option<Kerberos>,
-    /// NTLM's names and limits. NTLM needs `[accounts]`.
+    /// NTLM's names and limits. NTLM needs `[accounts]` or a domain.
     pub(crate) ntlm: Ntlm,
     /// The local accounts; `None` without `[accounts]`.
     pub(crate) accounts: Option<Accounts>,
+    /// The domains, the first of which is the machine's own.
+    pub(crate) domains: Vec<Domain>,
     /// What is served where, the longest path first, so that the first that covers a request is its route.
     pub(crate) routes: Vec<Route>,
     /// The logs.
@@ -77,8 +83,8 @@ pub(crate) struct Authentication {
 /// `[kerberos]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kerberos {
-    /// `keytab`: the file with the service's keys.
-    pub(crate) keytab: PathBuf,
+    /// `keytab`: the files with the service's keys; those of the domains come on top.
+    pub(crate) keytabs: Vec<PathBuf>,
     /// `clock-skew`: how far clocks may differ.
     pub(crate) clock_skew: Duration,
     /// `rc4`: whether tickets encrypted with RC4 (etype 23) are taken.
@@ -86,23 +92,29 @@ pub(crate) struct Kerberos {
     /// `pac`: whether a ticket must have a PAC.
     pub(crate) pac_required: bool,
     /// `service-names`: what tickets may be for (`HTTP/host`, or `HTTP` for every host); empty means the principals of the
-    /// keytab.
+    /// keytabs, and with a domain's keys, which are the whole machine's, `HTTP`.
     pub(crate) service_names: Vec<String>,
     /// `client-realms`: whose clients are let in.
     pub(crate) client_realms: ClientRealms,
 }
 
-impl Kerberos {
-    /// Kerberos with this keytab and everything else by default.
-    pub(crate) fn with_keytab(keytab: PathBuf) -> Self {
+impl Default for Kerberos {
+    fn default() -> Self {
         Self {
-            keytab,
+            keytabs: Vec::new(),
             clock_skew: Duration::from_secs(300),
             rc4: false,
             pac_required: true,
             service_names: Vec::new(),
             client_realms: ClientRealms::OfTheKeytab,
         }
+    }
+}
+
+impl Kerberos {
+    /// Kerberos with this keytab and everything else by default.
+    pub(crate) fn with_keytab(keytab: PathBuf) -> Self {
+        Self { keytabs: vec![keytab], ..Self::default() }
     }
 }
 
@@ -241,6 +253,13 @@ impl Default for Limits {
 }
 
 impl Config {
+    /// Every file with keys that Kerberos takes.
+    pub(crate) fn keytabs(&self) -> Vec<PathBuf> {
+        let listed = self.kerberos.iter().flat_map(|kerberos| kerberos.keytabs.iter().cloned());
+        let of_domains = self.domains.iter().filter(|domain| domain.has_keys()).map(Domain::keytab);
+        listed.chain(of_domains).collect()
+    }
+
     /// The classic IIS page: anonymous off, Negotiate and NTLM offered, everything served to everybody who signs in.
     pub(crate) fn for_demo(listen: SocketAddr, keytab: PathBuf, state: PathBuf) -> Self {
         Self {

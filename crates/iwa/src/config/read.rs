@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iwa_auth::BindingPolicy;
-use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_domain::local::{LocalAccounts, Lockout, Snapshot};
 use iwa_http::Provider;
 use toml::de::DeTable;
 
-use super::keytab::KeytabSummary;
 use super::raw::{At, Problem, Report, Section, Severity, did_you_mean};
-use super::{Accounts, Authentication, Config, Kerberos, Limits, Log, Ntlm, Server, value};
+use super::{Accounts, Authentication, Config, Limits, Log, Ntlm, Server, value};
 use crate::gateway::audit::{Field, Period};
 
 /// A configuration that can be served, and what its writer should know about it.
@@ -68,16 +66,17 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn config(&self, root: Section<'a>) -> Config {
         let server = self.server(root.section("server"));
-        let kerberos = self.kerberos(root.section("kerberos"));
+        let domains = self.domains(root.sections("domain"));
+        let kerberos = self.kerberos(root.section("kerberos"), &domains);
         let ntlm = self.ntlm(root.section("ntlm"));
         let (accounts, snapshot) = self.accounts(root.section("accounts"));
-        let have = Have { kerberos: kerberos.is_some(), accounts: accounts.is_some() };
+        let have = Have { kerberos: kerberos.is_some(), accounts: accounts.is_some(), domain: !domains.is_empty() };
         let authentication = self.authentication(root.section("authentication"), have, &server);
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         root.finish();
-        let config = Config { server, authentication, kerberos, ntlm, accounts, routes, log, limits };
+        let config = Config { server, authentication, kerberos, ntlm, accounts, domains, routes, log, limits };
         self.together(&config, snapshot.as_deref());
         config
     }
@@ -133,8 +132,11 @@ impl<'a> Reading<'a> {
             }
             policy.basic_realm = Some(realm.map_or("", |realm| realm.value).to_owned());
             let span = enabled.map(|enabled| enabled.span).unwrap_or_default();
-            if !have.accounts {
-                self.report.error(span.clone(), "Basic needs accounts whose passwords it can verify: add [accounts]");
+            if !have.logons() {
+                self.report.error(
+                    span.clone(),
+                    "Basic needs accounts whose passwords it can verify: add [accounts] or a [[domain]]",
+                );
             }
             if server.listen.iter().any(|address| !address.ip().is_loopback()) {
                 self.report.warning(
@@ -153,7 +155,7 @@ impl<'a> Reading<'a> {
             _ if !enabled => Vec::new(),
             Some(providers) => providers,
             // As IIS installs itself, as far as there is something to verify with.
-            None if have.accounts => vec![Provider::Negotiate, Provider::Ntlm],
+            None if have.logons() => vec![Provider::Negotiate, Provider::Ntlm],
             None if have.kerberos => vec![Provider::Negotiate],
             None => Vec::new(),
         };
@@ -196,7 +198,7 @@ impl<'a> Reading<'a> {
                  anonymous visitors"
             } else {
                 "nobody can get in: anonymous is off, and there is nothing to sign in with; wanted [kerberos] with a keytab, \
-                 or [accounts]"
+                 a [[domain]], or [accounts]"
             };
             if policy.anonymous { self.report.file_warning(nobody) } else { self.report.file_error(nobody) }
         }
@@ -228,11 +230,13 @@ impl<'a> Reading<'a> {
                         "and another provider both use the scheme Negotiate: keep \"Negotiate\" (NTLM too) or \"Negotiate:Kerberos\" (never NTLM)",
                     )
                 }
-                Provider::Ntlm if !have.accounts => {
-                    Some("needs somebody who knows the passwords: add [accounts], or offer \"Negotiate\" alone")
+                Provider::Ntlm if !have.logons() => Some(
+                    "needs somebody who knows the passwords: add [accounts] or a [[domain]], or offer \"Negotiate\" alone",
+                ),
+                Provider::NegotiateKerberos if !have.kerberos => {
+                    Some("needs keys: add [kerberos] with a keytab, or a [[domain]] that this machine joined")
                 }
-                Provider::NegotiateKerberos if !have.kerberos => Some("needs keys: add [kerberos] with a keytab"),
-                Provider::Negotiate if !have.kerberos && !have.accounts => {
+                Provider::Negotiate if !have.kerberos && !have.logons() => {
                     Some("needs keys or accounts: add [kerberos] with a keytab, or [accounts]")
                 }
                 _ => None,
@@ -243,108 +247,6 @@ impl<'a> Reading<'a> {
             }
         }
         Some(providers)
-    }
-
-    fn kerberos(&self, section: Section<'a>) -> Option<Kerberos> {
-        if !section.is_written() {
-            return None;
-        }
-        let keytab = section.string("keytab");
-        let mut kerberos = Kerberos::with_keytab(keytab.as_ref().map(|path| self.path(path.value)).unwrap_or_default());
-        if let Some(skew) = section.duration("clock-skew") {
-            kerberos.clock_skew = skew.value;
-            if skew.value > Duration::from_secs(3600) {
-                self.report
-                    .warning(skew.span, "clock-skew: a captured token is good for that long; five minutes are usual");
-            }
-        }
-        if let Some(rc4) = section.boolean("rc4") {
-            kerberos.rc4 = rc4.value;
-            if rc4.value {
-                self.report.warning(
-                    rc4.span,
-                    "rc4 = true takes tickets whose encryption can be broken by guessing the service account's password; \
-                     Windows turned it off in 2026",
-                );
-            }
-        }
-        if let Some(pac) = section.word("pac", &[("required", true), ("optional", false)]) {
-            kerberos.pac_required = pac.value;
-        }
-        let names = section.strings("service-names");
-        match &keytab {
-            Some(path) => self.keytab(path, &kerberos, names.as_ref()),
-            None => self.report.error(section.span(), "[kerberos] needs `keytab`, the file with the service's keys"),
-        }
-        if let Some(realms) = section.strings("client-realms") {
-            for At { value, span } in &realms.value {
-                if value.is_empty() || value.contains(['@', '/', '\\']) {
-                    self.report
-                        .error(span.clone(), format!("client-realms: wanted realms, or \"*\"; found \"{value}\""));
-                }
-            }
-            let listed: Vec<_> = realms.value.iter().map(|realm| realm.value.to_owned()).collect();
-            kerberos.client_realms = match listed.as_slice() {
-                [] => {
-                    self.report.error(realms.span, "client-realms: wanted at least one realm, or \"*\"");
-                    ClientRealms::OfTheKeytab
-                }
-                [all] if all == "*" => ClientRealms::AnyTrusted,
-                _ => ClientRealms::Listed(listed),
-            };
-        }
-        kerberos.service_names =
-            names.map(|names| names.value.into_iter().map(|name| name.value.to_owned()).collect()).unwrap_or_default();
-        section.finish();
-        Some(kerberos)
-    }
-
-    fn keytab(&self, path: &At<&str>, kerberos: &Kerberos, names: Option<&At<Vec<At<&str>>>>) {
-        let span = || path.span.clone();
-        let keytab = match KeytabSummary::read(&kerberos.keytab) {
-            Ok(keytab) => keytab,
-            Err(why) => return self.report.error(span(), format!("keytab: {why}")),
-        };
-        if let Some(mode) = open_to_others(&kerberos.keytab) {
-            self.report.warning(
-                span(),
-                format!("keytab: others may read {} (mode {mode:04o}), and it is as good as the service's password: chmod 600", kerberos.keytab.display()),
-            );
-        }
-        if keytab.principals.is_empty() {
-            return self.report.error(span(), format!("keytab: {} holds no keys", kerberos.keytab.display()));
-        }
-        if names.is_none() && !keytab.has_service("HTTP") {
-            self.report.warning(
-                span(),
-                format!("keytab: browsers ask for tickets for HTTP/<host>, and the keytab has only {}", keytab.names()),
-            );
-        }
-        if !keytab.has_usable_key(kerberos.rc4) {
-            let why = if keytab.has_usable_key(true) {
-                "only RC4 keys, and rc4 is off: give the account AES keys and make the keytab anew"
-            } else {
-                "no key of an encryption type that is known here (AES with SHA-1 or SHA-2)"
-            };
-            self.report.error(span(), format!("keytab: {} holds {why}", kerberos.keytab.display()));
-        }
-        for At { value: name, span } in names.into_iter().flat_map(|names| &names.value) {
-            if name.contains('@') || name.split('/').any(str::is_empty) {
-                self.report.error(
-                    span.clone(),
-                    format!("service-names: wanted names such as \"HTTP/web.example.test\", or \"HTTP\" for every host; found \"{name}\""),
-                );
-            } else if name.contains('/') && !keytab.has_principal(name) {
-                self.report.warning(
-                    span.clone(),
-                    format!(
-                        "service-names: no key is named {name}, the keytab has {}: a ticket for it is taken only if one of those \
-                         keys decrypts it (one account with several names)",
-                        keytab.names()
-                    ),
-                );
-            }
-        }
     }
 
     fn ntlm(&self, section: Section<'a>) -> Ntlm {
@@ -550,23 +452,16 @@ impl<'a> Reading<'a> {
 pub(super) struct Have {
     kerberos: bool,
     pub(super) accounts: bool,
+    pub(super) domain: bool,
+}
+
+impl Have {
+    /// Somebody who verifies passwords and NTLM.
+    const fn logons(self) -> bool {
+        self.accounts || self.domain
+    }
 }
 
 pub(super) fn is_visible(text: &str) -> bool {
     iwa_wire::explain::printable(text) == text
-}
-
-/// The mode of a file that others may read.
-fn open_to_others(path: &Path) -> Option<u32> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
-        (mode & 0o004 != 0).then_some(mode)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        None
-    }
 }

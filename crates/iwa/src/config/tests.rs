@@ -13,7 +13,8 @@ use super::*;
 use crate::gateway::authorize::{Access, Role, User};
 use crate::gateway::path::covers;
 
-/// A directory with everything that a configuration may name: `www`, `www/in`, `http.keytab`, `state`.
+/// A directory with everything that a configuration may name: `www`, `www/in`, `http.keytab`, `state`,
+/// `domains/corp.example.test`.
 struct World(PathBuf);
 
 impl World {
@@ -29,6 +30,15 @@ impl World {
         for file in ["http.keytab", "rc4.keytab"] {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(dir.join(file), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let joined = dir.join("domains/corp.example.test");
+        fs::create_dir_all(&joined).unwrap();
+        fs::write(joined.join("machine.json"), "{}").unwrap();
+        fs::write(joined.join("machine.keytab"), keytab(&[("HTTP", "web.corp.example.test", 2, 18)])).unwrap();
+        #[cfg(unix)]
+        for file in ["machine.json", "machine.keytab"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(joined.join(file), fs::Permissions::from_mode(0o600)).unwrap();
         }
         let (accounts, _) =
             LocalAccounts::open_or_create(&dir.join("state"), "web", "EXAMPLE.TEST", Lockout::default()).unwrap();
@@ -125,6 +135,103 @@ fn the_classic_page_loads_without_a_word() {
     assert_eq!(config.routes.len(), 1);
     assert_eq!(config.routes[0].rules, [Rule::allow_all()]);
     assert_eq!((config.limits, config.log), (Limits::default(), Log::default()));
+}
+
+#[test]
+fn several_keytabs_are_taken_and_each_is_looked_at() {
+    let world = World::new();
+    let two = |second: &str| SAMPLE.replace("\"http.keytab\"", &format!("[\"http.keytab\", \"{second}\"]"));
+    fs::write(world.0.join("other.keytab"), keytab(&[("HTTP", "other.example.test", 7, 18)])).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(world.0.join("other.keytab"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let loaded = world.parse(&two("other.keytab")).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.keytabs(), [world.0.join("http.keytab"), world.0.join("other.keytab")]);
+    for (second, wanted) in [
+        ("rc4.keytab", "rc4.keytab holds only RC4 keys"),
+        ("http.keytab", "http.keytab stands here twice"),
+        ("gone.keytab", "gone.keytab cannot be read"),
+        ("www", "www cannot be read"),
+    ] {
+        let problems = world.problems(&two(second));
+        assert!(problems.len() == 1 && problems[0].contains("Error") && problems[0].contains(wanted), "{problems:#?}");
+    }
+    let problems = world.problems(&SAMPLE.replace("\"http.keytab\"", "[]"));
+    assert!(problems[0].contains("wanted at least one file"), "{problems:#?}");
+}
+
+/// A configuration of a machine that joined a domain and has nothing else.
+const JOINED: &str = r#"
+[server]
+listen = ["127.0.0.1:8080"]
+
+[[domain]]
+name = "corp.example.test"
+state = "domains/corp.example.test"
+
+[[route]]
+path = "/"
+files = "www"
+"#;
+
+#[test]
+fn a_joined_machine_needs_nothing_but_the_domains_name() {
+    let world = World::new();
+    let loaded = world.parse(JOINED).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let config = loaded.config;
+    assert_eq!(config.kerberos, Some(Kerberos::default()), "its keys are in the domain's state");
+    assert_eq!(config.keytabs(), [world.0.join("domains/corp.example.test/machine.keytab")]);
+    assert_eq!(config.authentication.policy.providers, [Provider::Negotiate, Provider::Ntlm]);
+    // [kerberos] without a keytab is fine then, and with one both are taken.
+    let with = |section: &str| world.parse(&format!("{JOINED}[kerberos]\n{section}\n")).unwrap().config.keytabs().len();
+    assert_eq!((with("clock-skew = \"1 min\""), with("keytab = \"http.keytab\"")), (1, 2));
+}
+
+#[test]
+fn what_is_wrong_with_a_domain_is_told() {
+    let world = World::new();
+    for (from, to, wanted) in [
+        ("name = \"corp.example.test\"\n", "", "[[domain]] needs `name`"),
+        ("\"corp.example.test\"", "\"CORP\"", "wanted the domain's DNS name"),
+        ("\"corp.example.test\"", "\"corp example.test\"", "wanted the domain's DNS name"),
+        ("\"domains/corp.example.test\"", "\"www\"", "has not joined corp.example.test"),
+        ("\"domains/corp.example.test\"", "\"www\"", "`iwa join corp.example.test -U Administrator`"),
+        ("[[route]]", "servers = [\"192.0.2.1\"]\n[[route]]", "because Kerberos knows them by name"),
+        ("[[route]]", "site = \"a.b\"\n[[route]]", "wanted the name of a site"),
+        ("[[route]]", "dns = [\"ns.example.test\"]\n[[route]]", "wanted addresses such as"),
+        ("[[route]]", "password-age = \"5 min\"\n[[route]]", "wanted at least an hour"),
+        ("[[route]]", "logons-in-flight = 100000\n[[route]]", "wanted 1 to 256"),
+        ("[[route]]", "backend = \"winbind\"\n[[route]]", "one of \"netlogon\", \"ntlm-auth\""),
+        ("[[route]]", "[domain.ldap]\ntls = \"none\"\n[[route]]", "one of \"sasl\""),
+        ("[[route]]", "[domain.ldap]\ntls = \"ldaps\"\nca = \"gone.pem\"\n[[route]]", "ca: "),
+        (
+            "[[route]]",
+            "[[domain]]\nname = \"CORP.Example.Test.\"\nstate = \"domains/corp.example.test\"\n[[route]]",
+            "two domains corp.example.test",
+        ),
+    ] {
+        let problems = world.problems(&JOINED.replacen(from, to, 1));
+        assert!(problems.iter().any(|problem| problem.contains("Error") && problem.contains(wanted)), "{problems:#?}");
+    }
+    let problems = world.problems(&JOINED.replace("[[route]]", "password-age = 0\n[[route]]"));
+    assert!(problems[0].contains("Warning") && problems[0].contains("never changed"), "{problems:#?}");
+    let problems = world.problems(&JOINED.replace("\"www\"", "\"domains\""));
+    assert!(problems[0].contains("the machine's secrets"), "{problems:#?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_machines_secret_that_others_may_read_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let secret = world.0.join("domains/corp.example.test/machine.json");
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let problems = world.problems(JOINED);
+    assert!(problems.len() == 1 && problems[0].contains("machine.json (mode 0644)"), "{problems:#?}");
 }
 
 #[test]
@@ -438,6 +545,7 @@ fn adapted(world: &World, sample: &str) -> String {
     [
         ("/etc/iwa/http.keytab", "http.keytab"),
         ("/var/lib/iwa", "state"),
+        ("/var/lib/iwa/domains/corp.example.test", "domains/corp.example.test"),
         ("/srv/www", "www"),
         ("/srv/reports", "www/in"),
         ("/var/log/iwa", "log"),
@@ -487,10 +595,10 @@ fn what_the_sample_says_of_defaults_is_true() {
             if (setting && key != "truncate-size") || section || continued { rest.to_owned() } else { line.to_owned() }
         })
         .collect();
-    assert_eq!(sections, 4);
+    assert_eq!(sections, 6);
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { authentication, kerberos, accounts, log, limits, ntlm, .. } = loaded.config;
+    let Config { authentication, kerberos, accounts, domains, log, limits, ntlm, .. } = loaded.config;
     let policy = iwa_http::Policy::default();
     assert_eq!(authentication.policy.persist_non_ntlm, policy.persist_non_ntlm);
     assert_eq!(authentication.policy.persist_single_request, policy.persist_single_request);
@@ -503,6 +611,19 @@ fn what_the_sample_says_of_defaults_is_true() {
         ..Kerberos::with_keytab(world.0.join("http.keytab"))
     };
     assert_eq!(kerberos, Some(wanted));
+    let domain = Domain {
+        state: world.0.join("domains/corp.example.test"),
+        servers: vec!["dc1.corp.example.test".to_owned(), "dc2.corp.example.test".to_owned()],
+        site: Some("Default-First-Site-Name".to_owned()),
+        dns: vec!["192.0.2.53:53".parse().unwrap()],
+        ..Domain::named("corp.example.test")
+    };
+    assert_eq!(domains, [domain]);
+    assert_eq!(
+        Domain::named("corp.example.test").state,
+        std::path::Path::new("/var/lib/iwa/domains/corp.example.test"),
+        "as the sample says"
+    );
     assert_eq!(accounts.unwrap().lockout, Lockout::default());
     assert_eq!(limits, Limits::default());
     assert_eq!(log, Log { dir: Some(world.0.join("log")), ..Log::default() });

@@ -21,13 +21,12 @@ impl Reading<'_> {
 
     /// A keytab or a password database inside a served directory would be a download.
     fn nothing_secret_is_served(&self, config: &Config) {
-        let secrets = [
-            ("the keytab", config.kerberos.as_ref().map(|kerberos| &kerberos.keytab)),
-            ("the accounts", config.accounts.as_ref().map(|accounts| &accounts.state)),
-            ("the logs", config.log.dir.as_ref()),
-        ];
-        for (what, path) in secrets {
-            let Some(path) = path.and_then(|path| real(path)) else { continue };
+        let keytabs = config.kerberos.iter().flat_map(|kerberos| &kerberos.keytabs).map(|path| ("the keytab", path));
+        let domains = config.domains.iter().map(|domain| ("the machine's secrets", &domain.state));
+        let accounts = config.accounts.iter().map(|accounts| ("the accounts", &accounts.state));
+        let logs = config.log.dir.iter().map(|dir| ("the logs", dir));
+        for (what, path) in keytabs.chain(domains).chain(accounts).chain(logs) {
+            let Some(path) = real(path) else { continue };
             for route in &config.routes {
                 if route.files.as_deref().and_then(real).is_some_and(|served| path.starts_with(served)) {
                     self.report.file_error(format!(
@@ -66,8 +65,10 @@ impl Reading<'_> {
 
     /// The accounts of this machine are the accounts of its KDC: keys that it no longer gives tickets for open nothing.
     fn keytab_has_the_kdcs_keys(&self, kerberos: &Kerberos, accounts: &Snapshot) {
-        let Ok(keytab) = KeytabSummary::read(&kerberos.keytab) else { return };
-        for (principal, keys) in &keytab.principals {
+        let read = |path: &PathBuf| Some((path.clone(), KeytabSummary::read(path).ok()?));
+        let keytabs: Vec<_> = kerberos.keytabs.iter().filter_map(read).collect();
+        let all = keytabs.iter().flat_map(|(path, keytab)| keytab.principals.iter().map(move |entry| (path, entry)));
+        for (path, (principal, keys)) in all {
             let Some((name, realm)) = principal.rsplit_once('@') else { continue };
             let newest = accounts.service(name).and_then(|service| service.keys.first());
             let (Some(newest), Some((&has, _))) = (newest, keys.last_key_value()) else { continue };
@@ -76,7 +77,7 @@ impl Reading<'_> {
                     "keytab: it has {principal} at kvno {has}, the KDC of these accounts gives tickets at kvno {}: \
                      `iwa kdc add-service {name} --keytab {}` puts the present keys into it",
                     newest.kvno,
-                    kerberos.keytab.display()
+                    path.display()
                 ));
             }
         }

@@ -3,7 +3,6 @@
 use core::fmt;
 use core::time::Duration;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use iwa_auth::accept::AcceptorConfig;
@@ -15,12 +14,12 @@ use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, Passwo
 use iwa_auth::{Acceptor, Mechanism, Secret, krb5, ntlm};
 use iwa_domain::local::LocalAccounts;
 use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
-use iwa_wire::keytab::Keytab;
 
 use super::files::Files;
+use super::keytabs::Keytabs;
 use super::replay::ReplayMemory;
 use super::site::{Content, Route, Site};
-use crate::config::Config;
+use crate::config::{Config, Domain, Kerberos};
 
 /// Why there is no site. One line for the administrator.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
         })?),
         None => None,
     };
-    let keys = keys(config)?;
+    let keytabs = Keytabs::read(&config.keytabs())?;
     let ports = Ports {
         logon: match &accounts {
             Some(accounts) => Arc::new(accounts.clone()),
@@ -77,7 +76,7 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
         system: Arc::new(Os),
         logon_timeout: config.limits.logon_timeout,
     };
-    let acceptor = acceptor(config, &accounts, &keys)?;
+    let acceptor = acceptor(config, &accounts, &keytabs)?;
     let routes = config.routes.iter().map(|route| Route {
         path: route.path.clone(),
         rules: route.rules.clone(),
@@ -90,82 +89,27 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
         routes: routes.collect(),
         authenticator: Authenticator::new(config.authentication.policy.clone(), acceptor, ports),
         accounts,
-        keytab: Mutex::new(keys.map(|keys| keys.stamp)),
+        keytabs: Mutex::new(keytabs),
         config: config.clone(),
     })
 }
 
 /// The same site's mechanisms with the keys of now.
-pub(crate) fn new_keys(site: &Site) -> Result<Acceptor, Problem> {
-    acceptor(&site.config, &site.accounts, &keys(&site.config)?)
+pub(crate) fn with_keys(site: &Site, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
+    acceptor(&site.config, &site.accounts, keytabs)
 }
 
-/// A keytab as it was read.
-struct Keys {
-    stamp: Stamp,
-    bytes: Secret<Vec<u8>>,
-}
-
-/// Tells one content of a file from another without reading it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Stamp {
-    path: PathBuf,
-    modified: Option<std::time::SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Ok(Self { path: path.to_owned(), modified: metadata.modified().ok(), length: metadata.len(), inode })
-    }
-
-    /// The stamp of now, if the file is another one. A file that cannot be seen is not: somebody may be replacing it.
-    pub(crate) fn changed(&self) -> Option<Self> {
-        Self::of(&self.path).ok().filter(|now| now != self)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-fn keys(config: &Config) -> Result<Option<Keys>, Problem> {
-    let Some(kerberos) = &config.kerberos else { return Ok(None) };
-    let path = &kerberos.keytab;
-    let unreadable = |error: io::Error| Problem(format!("the keytab {} cannot be read: {error}", path.display()));
-    // The stamp is older than the bytes or as old, so that a change in between is seen at the next look.
-    let stamp = Stamp::of(path).map_err(unreadable)?;
-    if stamp.length > LARGEST_KEYTAB {
-        return Err(Problem(format!("{} is no keytab: it has {} bytes", path.display(), stamp.length)));
-    }
-    let bytes = Secret::new(std::fs::read(path).map_err(unreadable)?);
-    Ok(Some(Keys { stamp, bytes }))
-}
-
-fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keys: &Option<Keys>) -> Result<Acceptor, Problem> {
+fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
     Ok(Acceptor::new(AcceptorConfig {
         mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
-        krb5: keys.as_ref().map(|keys| krb5(config, keys)).transpose()?,
+        krb5: config.kerberos.as_ref().map(|kerberos| krb5(config, kerberos, keytabs)).transpose()?,
         ntlm: accounts.as_ref().map(|accounts| ntlm(&config.ntlm, accounts)).transpose()?,
         binding: config.authentication.token_checking,
     }))
 }
 
-/// Kerberos, with the keys of the keytab.
-fn krb5(config: &Config, keys: &Keys) -> Result<krb5::acceptor::Service, Problem> {
-    let Some(section) = &config.kerberos else { return Err(Problem("there is no [kerberos]".to_owned())) };
-    let path = keys.stamp.path().display();
-    let keytab = Keytab::parse(keys.bytes.expose()).map_err(|error| Problem(format!("the keytab {path}: {error}")))?;
-    let prepared = krb5::keys::Keys::of_keytabs([keytab]);
-    if prepared.is_empty() {
-        return Err(Problem(format!("the keytab {path} has no key of an encryption type that is known")));
-    }
+/// Kerberos, with the keys of the keytabs.
+fn krb5(config: &Config, section: &Kerberos, keytabs: &Keytabs) -> Result<krb5::acceptor::Service, Problem> {
     let mut policy =
         ServicePolicy { skew: section.clock_skew, realms: section.client_realms.clone(), ..ServicePolicy::default() };
     if section.rc4 {
@@ -176,8 +120,12 @@ fn krb5(config: &Config, keys: &Keys) -> Result<krb5::acceptor::Service, Problem
     }
     if !section.service_names.is_empty() {
         policy.names = ServiceNames::Listed(section.service_names.clone());
+    } else if config.domains.iter().any(Domain::has_keys) {
+        // A machine's keys are those of all its services, and tickets for the others are not meant for this one. Its SPNs may
+        // be more by now than when the keytab was written.
+        policy.names = ServiceNames::Listed(vec!["HTTP".to_owned()]);
     }
-    Ok(krb5::acceptor::Service::new(prepared, policy))
+    Ok(krb5::acceptor::Service::new(keytabs.keys()?, policy))
 }
 
 /// NTLM, under the names of the accounts' machine unless the configuration has others.
@@ -197,9 +145,6 @@ fn ntlm(section: &crate::config::Ntlm, accounts: &LocalAccounts) -> Result<ntlm:
     };
     ntlm::acceptor::Server::new(config).map_err(|error| Problem(format!("[ntlm]: {error}")))
 }
-
-/// A keytab has some hundred bytes a key.
-const LARGEST_KEYTAB: u64 = 16 << 20;
 
 /// Without `[accounts]` nobody can be asked.
 struct NoAccounts;

@@ -12,6 +12,7 @@
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | which Kerberos authenticators were seen, over restarts | [`replay`] |
+//! | the files with the keys | [`keytabs`] |
 //! | new configuration and new keys, without dropping a connection | [`reload`] |
 
 pub(crate) mod assemble;
@@ -20,6 +21,7 @@ pub(crate) mod authorize;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod handle;
+pub(crate) mod keytabs;
 pub(crate) mod listen;
 pub(crate) mod pages;
 pub(crate) mod path;

@@ -1,4 +1,4 @@
-//! New configuration on SIGHUP, new keys when the keytab changes. Connections live on; bad news changes nothing.
+//! New configuration on SIGHUP, new keys when a keytab changes. Connections live on; bad news changes nothing.
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::Gateway;
-use super::assemble::{self, Problem, Stamp};
+use super::assemble::{self, Problem};
 use super::listen::stopped;
 use crate::config::Config;
 
-/// Looks at the keytab, and waits for SIGHUP, until the server stops.
+/// Looks at the keytabs, and waits for SIGHUP, until the server stops.
 pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop: watch::Receiver<bool>) {
     let mut hangup = Hangup::new();
     let mut look = tokio::time::interval(BETWEEN_LOOKS);
@@ -58,17 +58,26 @@ pub(crate) fn configuration(gateway: &Gateway, file: Option<&Path>) -> Result<()
     Ok(())
 }
 
-/// Takes new keys, if the keytab is another file or has another content.
+/// Takes new keys, if a keytab is another file or has another content. One that cannot be read keeps no other from being
+/// taken: the machine's own keytab changes by itself.
 pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
     let site = gateway.site();
-    let mut keytab = site.keytab.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Remembered before it is read, so that a bad keytab is reported once and not at every look.
-    let Some(changed) = keytab.as_ref().and_then(Stamp::changed) else { return Ok(()) };
-    let path = changed.path().display().to_string();
-    *keytab = Some(changed);
-    site.authenticator.replace_acceptor(assemble::new_keys(&site)?);
-    tracing::info!(keytab = path, "the keytab changed; its keys were read anew");
-    Ok(())
+    let mut keytabs = site.keytabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (renewed, mut problems) = keytabs.renew();
+    if !renewed.is_empty() {
+        match assemble::with_keys(&site, &keytabs) {
+            Ok(acceptor) => site.authenticator.replace_acceptor(acceptor),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    drop(keytabs);
+    for keytab in renewed {
+        tracing::info!(keytab = %keytab.display(), "the keytab changed; its keys were read anew");
+    }
+    match problems.as_slice() {
+        [] => Ok(()),
+        problems => Err(Problem(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
+    }
 }
 
 /// Reads a configuration; its warnings are told, its errors are the problem.

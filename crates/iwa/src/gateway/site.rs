@@ -12,10 +12,10 @@ use iwa_domain::local::LocalAccounts;
 use iwa_http::Authenticator;
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
-use super::assemble::Stamp;
 use super::authorize::{Decision, NoNames, Rule, Subject, User, decide};
 use super::exchange::RequestId;
 use super::files::Files;
+use super::keytabs::Keytabs;
 use super::pages;
 use super::path::Path;
 use crate::config::Config;
@@ -29,8 +29,8 @@ pub(crate) struct Site {
     pub(crate) routes: Vec<Route>,
     pub(crate) authenticator: Authenticator,
     pub(crate) accounts: Option<LocalAccounts>,
-    /// The keytab as it was read.
-    pub(crate) keytab: Mutex<Option<Stamp>>,
+    /// The keytabs as they were read.
+    pub(crate) keytabs: Mutex<Keytabs>,
     /// What it was made of.
     pub(crate) config: Config,
 }

@@ -365,6 +365,49 @@ async fn a_changed_keytab_is_taken_and_a_damaged_one_is_not() {
     server.running.stop().await;
 }
 
+#[tokio::test]
+async fn of_several_keytabs_each_is_taken_by_itself_when_it_changes() {
+    let directory = accounts("keytabs");
+    let local = LocalAccounts::open(&directory.0.join("state"), Lockout::default()).expect("accounts");
+    let keytab = |host: &str| directory.0.join(format!("{host}.keytab"));
+    let renew = |host: &str| {
+        let service = local.set_service_keys(&format!("HTTP/{host}.example.test")).expect("keys");
+        let principal = format!("HTTP/{host}.example.test@EXAMPLE.TEST").parse().expect("a principal");
+        crate::keytab::put(&keytab(host), &principal, &service.keys, Os.now()).expect("a keytab");
+    };
+    renew("web");
+    renew("www");
+    let server = site(&directory, |config| {
+        config.kerberos =
+            Some(crate::config::Kerberos { keytabs: vec![keytab("web"), keytab("www")], ..Default::default() });
+    })
+    .await;
+    let gateway = &server.running.gateway;
+    let newest = || {
+        let acceptor = gateway.site().authenticator.acceptor();
+        let service = acceptor.config().krb5.as_ref().expect("Kerberos is on");
+        ["web", "www"].map(|host| {
+            let name = format!("HTTP/{host}.example.test@EXAMPLE.TEST");
+            service.keys().keys_of(&name).next().expect("a key").kvno()
+        })
+    };
+    let [web, www] = newest();
+    renew("www");
+    reload::keys(gateway).expect("new keys");
+    assert_eq!(newest(), [web, www + 1]);
+    // One that is damaged keeps its old keys, and keeps the other from nothing.
+    std::fs::write(keytab("web"), "damaged").expect("written");
+    renew("www");
+    assert!(reload::keys(gateway).expect_err("told").0.contains("web.keytab"));
+    assert_eq!(newest(), [web, www + 2]);
+    assert!(reload::keys(gateway).is_ok(), "it is told once");
+    std::fs::remove_file(keytab("web")).expect("removed");
+    renew("www");
+    reload::keys(gateway).expect("new keys");
+    assert_eq!(newest(), [web, www + 3]);
+    server.running.stop().await;
+}
+
 /// Lets one user in at `/`.
 fn only(user: User) -> impl Fn(&mut Config) {
     move |config| {
