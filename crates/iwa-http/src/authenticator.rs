@@ -395,12 +395,18 @@ impl Authenticator {
             Err(LogonError::Refused(status)) => Reason::Logon(status),
             Err(LogonError::Unavailable(why)) => Unavailable::Accounts(why).into(),
         };
+        let status = Status::of_password(&reason);
+        let mut refused = self.challenge(connection);
+        if status.http != http::StatusCode::UNAUTHORIZED {
+            // Nobody is asked for another password because nobody could be asked about this one.
+            refused.challenges.clear();
+        }
         Outcome::Refused(Box::new(Refused {
-            status: Status::of_password(&reason),
+            status,
             reason: Some(reason),
             scheme: Some("Basic"),
             claimed: Some(given.name()),
-            ..self.challenge(connection)
+            ..refused
         }))
     }
 

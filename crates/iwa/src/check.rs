@@ -15,6 +15,7 @@ use iwa_wire::explain::printable;
 use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
+use crate::gateway::names::Resolved;
 
 /// Check a configuration, and say in words what it means.
 ///
@@ -253,6 +254,11 @@ fn rule_in_words(rule: &Rule, anonymous: bool) -> String {
     });
     let roles = rule.roles.iter().map(|role| match role {
         Role::Group(name) => format!("members of {}", printable(name)),
+        Role::InDomain(group) => group.with(|known| match known {
+            Resolved::Sid(sid) => format!("members of {group} ({sid})"),
+            Resolved::Gone(_) => format!("members of {group} (the domain has no such group)"),
+            Resolved::Unknown(_) => format!("members of {group} (not resolved)"),
+        }),
         Role::Sid(sid) => format!("members of {sid}"),
     });
     let mut text = users.chain(roles).collect::<Vec<_>>().join(", ");

@@ -3,14 +3,17 @@
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::Method;
 use iwa_domain::local::Snapshot;
+use iwa_domain::local::name::same;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
 use super::{Authentication, Route, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
+use crate::gateway::names::DomainGroup;
 use crate::gateway::path::covers;
 
 impl<'a> Reading<'a> {
@@ -107,20 +110,23 @@ impl<'a> Reading<'a> {
         }
         for At { value, span } in section.strings("roles").map(|roles| roles.value).unwrap_or_default() {
             match value::role(value) {
+                Ok(Role::Group(name)) if self.is_of_a_domain(&name, names, have) => match value::in_domain(&name) {
+                    Some((domain, group)) => {
+                        rule.roles.push(Role::InDomain(Arc::new(DomainGroup::new(domain, group))));
+                    }
+                    None => {
+                        broken = true;
+                        self.report.error(
+                            span,
+                            format!(
+                                "roles: wanted DOMAIN\\group (in TOML 'DOMAIN\\group' or \"DOMAIN\\\\group\"); found \"{name}\""
+                            ),
+                        );
+                    }
+                },
                 Ok(role) => {
                     if let Role::Group(name) = &role {
-                        match names {
-                            Some(names) if names.group_sid(name).is_none() => {
-                                let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
-                                let hint = did_you_mean(name, &known);
-                                self.report.warning(span, format!("roles: there is no group \"{name}\" now{hint}"));
-                            }
-                            None if !have.accounts => self.report.error(
-                                span,
-                                format!("roles: \"{name}\" is a group of [accounts], which there are none of; a domain's group is written as its SID (S-1-5-21-...)"),
-                            ),
-                            _ => {}
-                        }
+                        self.known_group(name, span, names, have);
                     }
                     rule.roles.push(role);
                 }
@@ -149,6 +155,39 @@ impl<'a> Reading<'a> {
             return None;
         }
         Some(rule)
+    }
+
+    /// Whether a name of a group is for a domain to resolve: one with a domain that is not this machine.
+    fn is_of_a_domain(&self, name: &str, names: Option<&Snapshot>, have: Have) -> bool {
+        let here = |domain: &str| {
+            same(domain, "BUILTIN") || domain == "." || names.is_some_and(|names| names.is_own_domain(domain))
+        };
+        have.domain && name.split_once('\\').is_some_and(|(domain, _)| !here(domain))
+    }
+
+    fn known_group(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>, have: Have) {
+        match names {
+            Some(names) if names.group_sid(name).is_none() => {
+                let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
+                let hint = did_you_mean(name, &known);
+                self.report.warning(span, format!("roles: there is no group \"{name}\" now{hint}"));
+            }
+            None if !have.accounts && have.domain => self.report.error(
+                span,
+                format!(
+                    "roles: \"{name}\" is a group of [accounts], which there are none of; a domain's group is written with its \
+                     domain, 'DOMAIN\\{name}'"
+                ),
+            ),
+            None if !have.accounts => self.report.error(
+                span,
+                format!(
+                    "roles: \"{name}\" is a group of [accounts], which there are none of; a domain's group is written as its \
+                     SID (S-1-5-21-...), or by name where there is a [[domain]]"
+                ),
+            ),
+            _ => {}
+        }
     }
 
     fn known_user(

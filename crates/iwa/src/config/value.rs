@@ -80,6 +80,11 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
     Ok(Role::Group(text.to_owned()))
 }
 
+/// The domain and the name of a `DOMAIN\name`.
+pub(super) fn in_domain(text: &str) -> Option<(&str, &str)> {
+    text.split_once('\\').filter(|(domain, name)| !domain.is_empty() && !name.is_empty() && !name.contains('\\'))
+}
+
 fn is_sid(text: &str) -> bool {
     text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("S-1-"))
 }

@@ -10,13 +10,16 @@ use iwa_auth::krb5::acceptor::ServicePolicy;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::krb5::keys::ServiceNames;
 use iwa_auth::krb5::pac::PacPolicy;
-use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, PasswordVerified};
-use iwa_auth::{Acceptor, Mechanism, Secret, krb5, ntlm};
+use iwa_auth::{Acceptor, Mechanism, krb5, ntlm};
 use iwa_domain::local::LocalAccounts;
+use iwa_domain::machine::Machine;
 use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
 
+use super::domain::Joined;
 use super::files::Files;
 use super::keytabs::Keytabs;
+use super::logons::Logons;
+use super::names;
 use super::replay::ReplayMemory;
 use super::site::{Content, Route, Site};
 use crate::config::{Config, Domain, Kerberos};
@@ -57,8 +60,13 @@ impl Kept {
     }
 }
 
-/// Makes a site of a configuration.
-pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
+/// Makes a site of a configuration and its domains. What `before` knew of names, it knows too.
+pub(crate) fn site(
+    config: &Config,
+    kept: &Kept,
+    domains: Vec<Arc<Joined>>,
+    before: Option<&Site>,
+) -> Result<Site, Problem> {
     let accounts = match &config.accounts {
         Some(section) => Some(LocalAccounts::open(&section.state, section.lockout).map_err(|error| {
             Problem(format!("the accounts in {} cannot be opened: {error}", section.state.display()))
@@ -67,26 +75,28 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
     };
     let keytabs = Keytabs::read(&config.keytabs())?;
     let ports = Ports {
-        logon: match &accounts {
-            Some(accounts) => Arc::new(accounts.clone()),
-            None => Arc::new(NoAccounts),
-        },
+        logon: Arc::new(Logons::new(accounts.clone(), &domains)),
         replay: Arc::clone(&kept.replay) as _,
         half_open: Arc::clone(&kept.half_open),
         system: Arc::new(Os),
         logon_timeout: config.limits.logon_timeout,
     };
-    let acceptor = acceptor(config, &accounts, &keytabs)?;
-    let routes = config.routes.iter().map(|route| Route {
-        path: route.path.clone(),
-        rules: route.rules.clone(),
-        content: match &route.files {
+    let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?;
+    let routes = config.routes.iter().map(|route| {
+        let content = match &route.files {
             Some(files) => Content::Files(Files::new(files.clone(), &route.path)),
             None => Content::Whoami,
-        },
+        };
+        Route::new(route.path.clone(), route.rules.clone(), content)
     });
+    let groups = names::of_rules(
+        config.routes.iter().flat_map(|route| &route.rules),
+        before.map_or(&[], |before| before.groups.as_slice()),
+    );
     Ok(Site {
         routes: routes.collect(),
+        domains,
+        groups,
         authenticator: Authenticator::new(config.authentication.policy.clone(), acceptor, ports),
         accounts,
         keytabs: Mutex::new(keytabs),
@@ -96,14 +106,20 @@ pub(crate) fn site(config: &Config, kept: &Kept) -> Result<Site, Problem> {
 
 /// The same site's mechanisms with the keys of now.
 pub(crate) fn with_keys(site: &Site, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
-    acceptor(&site.config, &site.accounts, keytabs)
+    acceptor(&site.config, site.accounts.as_ref(), &site.domains, keytabs)
 }
 
-fn acceptor(config: &Config, accounts: &Option<LocalAccounts>, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
+fn acceptor(
+    config: &Config,
+    accounts: Option<&LocalAccounts>,
+    domains: &[Arc<Joined>],
+    keytabs: &Keytabs,
+) -> Result<Acceptor, Problem> {
+    let machine = domains.iter().find_map(|domain| domain.machine.as_deref());
     Ok(Acceptor::new(AcceptorConfig {
         mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
         krb5: config.kerberos.as_ref().map(|kerberos| krb5(config, kerberos, keytabs)).transpose()?,
-        ntlm: accounts.as_ref().map(|accounts| ntlm(&config.ntlm, accounts)).transpose()?,
+        ntlm: (accounts.is_some() || !domains.is_empty()).then(|| ntlm(&config.ntlm, machine, accounts)).transpose()?,
         binding: config.authentication.token_checking,
     }))
 }
@@ -128,15 +144,36 @@ fn krb5(config: &Config, section: &Kerberos, keytabs: &Keytabs) -> Result<krb5::
     Ok(krb5::acceptor::Service::new(keytabs.keys()?, policy))
 }
 
-/// NTLM, under the names of the accounts' machine unless the configuration has others.
-fn ntlm(section: &crate::config::Ntlm, accounts: &LocalAccounts) -> Result<ntlm::acceptor::Server, Problem> {
-    let snapshot = accounts.snapshot().map_err(|error| Problem(format!("the accounts cannot be read: {error}")))?;
-    let computer = section.computer_name.clone().unwrap_or_else(|| snapshot.machine().name.clone());
+/// NTLM, under the names of the machine in its domain, else of the accounts' machine, unless the configuration has others.
+fn ntlm(
+    section: &crate::config::Ntlm,
+    machine: Option<&Machine>,
+    accounts: Option<&LocalAccounts>,
+) -> Result<ntlm::acceptor::Server, Problem> {
+    let computer = match (&section.computer_name, machine, accounts) {
+        (Some(name), ..) => name.clone(),
+        (None, Some(machine), _) => machine.computer.clone(),
+        (None, None, Some(accounts)) => {
+            let snapshot =
+                accounts.snapshot().map_err(|error| Problem(format!("the accounts cannot be read: {error}")))?;
+            snapshot.machine().name.clone()
+        }
+        (None, None, None) => {
+            return Err(Problem(
+                "[ntlm] needs computer-name and domain-name: another program is the member of the domain, and its names are \
+                 not known here"
+                    .to_owned(),
+            ));
+        }
+    };
+    let or = |written: &Option<String>, of_machine: fn(&Machine) -> &str| {
+        written.clone().or_else(|| Some(of_machine(machine?).to_owned()))
+    };
     let config = ntlm::acceptor::ServerConfig {
-        nb_domain: section.domain_name.clone().unwrap_or_else(|| computer.clone()),
-        dns_computer: section.dns_computer_name.clone(),
-        dns_domain: section.dns_domain_name.clone(),
-        dns_tree: section.dns_tree_name.clone(),
+        nb_domain: or(&section.domain_name, |machine| &machine.domain.netbios).unwrap_or_else(|| computer.clone()),
+        dns_computer: or(&section.dns_computer_name, |machine| &machine.dns_host_name),
+        dns_domain: or(&section.dns_domain_name, |machine| &machine.domain.dns),
+        dns_tree: or(&section.dns_tree_name, |machine| &machine.domain.forest),
         require_mic: section.require_mic,
         target_names: section.target_names.clone(),
         challenge_lifetime: section.challenge_age,
@@ -145,23 +182,3 @@ fn ntlm(section: &crate::config::Ntlm, accounts: &LocalAccounts) -> Result<ntlm:
     };
     ntlm::acceptor::Server::new(config).map_err(|error| Problem(format!("[ntlm]: {error}")))
 }
-
-/// Without `[accounts]` nobody can be asked.
-struct NoAccounts;
-
-impl Logon for NoAccounts {
-    fn network<'a>(&'a self, _: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
-        Box::pin(async { Err(LogonError::Unavailable(NO_ACCOUNTS.to_owned())) })
-    }
-
-    fn password<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: &'a Secret<String>,
-    ) -> Answer<'a, Result<PasswordVerified, LogonError>> {
-        Box::pin(async { Err(LogonError::Unavailable(NO_ACCOUNTS.to_owned())) })
-    }
-}
-
-const NO_ACCOUNTS: &str = "the configuration has no [accounts]";

@@ -4,10 +4,17 @@
 //! parent first; among equals, in order of appearance. No rule that matches means no. (ASP.NET's older module of the same
 //! name goes the other way round.)
 
+use std::sync::Arc;
+
 use http::Method;
 use iwa_auth::Account;
+use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 use iwa_wire::Sid;
+
+use super::domain::Joined;
+use super::logons;
+use super::names::{DomainGroup, Resolved};
 
 /// A rule, `<add accessType users roles verbs>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +65,18 @@ pub(crate) enum User {
 pub(crate) enum Role {
     /// A group of this machine, by name: `name`, `MACHINE\name`, `BUILTIN\Users`.
     Group(String),
+    /// A group of a domain, by name: `DOMAIN\name`.
+    InDomain(Arc<DomainGroup>),
     /// Any group, by SID.
     Sid(Sid),
 }
 
 /// What names mean on this machine.
 pub(crate) trait Names {
+    /// The domain of the configuration that this name means.
+    fn domain(&self, name: &str) -> Option<&logons::Names>;
+    /// Whether there is any domain.
+    fn has_domains(&self) -> bool;
     /// Whether a domain is this machine's own.
     fn is_own_domain(&self, domain: &str) -> bool;
     /// The machine's realm and the SID of its accounts.
@@ -76,6 +89,14 @@ pub(crate) trait Names {
 pub(crate) struct NoNames;
 
 impl Names for NoNames {
+    fn domain(&self, _: &str) -> Option<&logons::Names> {
+        None
+    }
+
+    fn has_domains(&self) -> bool {
+        false
+    }
+
     fn is_own_domain(&self, _: &str) -> bool {
         false
     }
@@ -89,18 +110,34 @@ impl Names for NoNames {
     }
 }
 
-impl Names for iwa_domain::local::Snapshot {
+/// The local accounts and the domains.
+pub(crate) struct Here<'a> {
+    /// The accounts, where the rules need them and there are any.
+    pub(crate) accounts: Option<&'a Snapshot>,
+    /// The domains.
+    pub(crate) domains: &'a [Arc<Joined>],
+}
+
+impl Names for Here<'_> {
+    fn domain(&self, name: &str) -> Option<&logons::Names> {
+        self.domains.iter().map(|domain| &domain.names).find(|names| names.is(name))
+    }
+
+    fn has_domains(&self) -> bool {
+        !self.domains.is_empty()
+    }
+
     fn is_own_domain(&self, domain: &str) -> bool {
-        Self::is_own_domain(self, domain)
+        self.accounts.is_some_and(|accounts| accounts.is_own_domain(domain))
     }
 
     fn machine(&self) -> Option<(&str, Sid)> {
-        let machine = Self::machine(self);
+        let machine = self.accounts?.machine();
         Some((&machine.realm, machine.sid))
     }
 
     fn group_sid(&self, name: &str) -> Option<Sid> {
-        Self::group_sid(self, name)
+        self.accounts?.group_sid(name)
     }
 }
 
@@ -129,6 +166,26 @@ pub(crate) enum Decision {
         /// The Deny rule that matched; `None` if nothing did.
         by: Option<usize>,
     },
+    /// Nobody can tell now: the decision hangs on this rule, and it on a name that is not resolved.
+    Undecided {
+        /// The rule.
+        by: usize,
+    },
+}
+
+/// Whether a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    No,
+    Yes,
+    /// It would depend on a name that is not resolved.
+    Unknown,
+}
+
+impl From<bool> for Match {
+    fn from(matches: bool) -> Self {
+        if matches { Self::Yes } else { Self::No }
+    }
 }
 
 /// Decides. `rules` are those of the parents, outermost first, then the route's own, each in order of appearance.
@@ -137,12 +194,35 @@ pub(crate) fn decide(rules: &[Rule], subject: Option<Subject<'_>>, verb: &Method
         // IIS's factory rule: everybody whom authentication lets through.
         return Decision::Allowed;
     }
-    let first = |access| rules.iter().position(|rule| rule.access == access && rule.matches(subject, verb, names));
-    match (first(Access::Deny), first(Access::Allow)) {
-        (Some(denied), _) => Decision::Denied { by: Some(denied) },
-        (None, Some(_)) => Decision::Allowed,
-        (None, None) => Decision::Denied { by: None },
+    let deny = first(rules, Access::Deny, subject, verb, names);
+    if let Some((denied, Match::Yes)) = deny {
+        return Decision::Denied { by: Some(denied) };
     }
+    match (deny, first(rules, Access::Allow, subject, verb, names)) {
+        // Whatever the Deny would say, nobody lets them in.
+        (_, None) => Decision::Denied { by: None },
+        (Some((by, _)), Some(_)) | (None, Some((by, Match::Unknown))) => Decision::Undecided { by },
+        (None, Some(_)) => Decision::Allowed,
+    }
+}
+
+/// The first rule of this kind that matches, else the first that may.
+fn first(
+    rules: &[Rule],
+    access: Access,
+    subject: Option<Subject<'_>>,
+    verb: &Method,
+    names: &dyn Names,
+) -> Option<(usize, Match)> {
+    let mut unknown = None;
+    for (n, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.access == access) {
+        match rule.matches(subject, verb, names) {
+            Match::No => {}
+            Match::Yes => return Some((n, Match::Yes)),
+            Match::Unknown => unknown = unknown.or(Some((n, Match::Unknown))),
+        }
+    }
+    unknown
 }
 
 impl Rule {
@@ -151,11 +231,40 @@ impl Rule {
         Self { access: Access::Allow, users: vec![User::All], roles: Vec::new(), verbs: Vec::new() }
     }
 
-    fn matches(&self, subject: Option<Subject<'_>>, verb: &Method, names: &dyn Names) -> bool {
-        (self.verbs.is_empty() || self.verbs.contains(verb))
-            && (self.users.iter().any(|user| user.matches(subject, names))
-                || subject.is_some_and(|subject| self.roles.iter().any(|role| role.matches(subject, names)))
-                || subject.is_some_and(|subject| self.denies_for_want_of_a_sid(subject)))
+    /// The names of this rule that are not resolved, and why, in words.
+    pub(crate) fn unresolved(&self) -> String {
+        let groups = self.roles.iter().filter_map(|role| match role {
+            Role::InDomain(group) => group.with(|known| match known {
+                Resolved::Sid(_) => None,
+                Resolved::Gone(_) => Some(format!("{group}: the domain has no such group")),
+                Resolved::Unknown(why) => Some(format!("{group}: {why}")),
+            }),
+            Role::Group(_) | Role::Sid(_) => None,
+        });
+        groups.collect::<Vec<_>>().join("; ")
+    }
+
+    fn matches(&self, subject: Option<Subject<'_>>, verb: &Method, names: &dyn Names) -> Match {
+        if !self.verbs.is_empty() && !self.verbs.contains(verb) {
+            return Match::No;
+        }
+        if self.users.iter().any(|user| user.matches(subject, names)) {
+            return Match::Yes;
+        }
+        // Nobody is in no group.
+        let Some(subject) = subject else { return Match::No };
+        if self.denies_for_want_of_a_sid(subject) {
+            return Match::Yes;
+        }
+        let mut found = Match::No;
+        for role in &self.roles {
+            match role.matches(subject, names, self.access) {
+                Match::No => {}
+                Match::Yes => return Match::Yes,
+                Match::Unknown => found = Match::Unknown,
+            }
+        }
+        found
     }
 
     /// Whether it keeps out by groups or SIDs somebody of whom neither is known. A ticket without a PAC says nothing of them,
@@ -180,23 +289,47 @@ impl User {
             Self::Local(name) => same(name, &account.name) && is_own(account, names),
             Self::InDomain { domain, name } => {
                 same(name, &account.name)
-                    && (account.realm.as_ref().is_some_and(|realm| same(domain, realm))
-                        || if names.is_own_domain(domain) {
-                            is_own(account, names)
-                        } else {
-                            same(domain, &account.domain)
-                        })
+                    && match names.domain(domain) {
+                        Some(known) => is_of(account, known),
+                        None if account.realm.as_ref().is_some_and(|realm| same(domain, realm)) => true,
+                        None if names.is_own_domain(domain) => is_own(account, names),
+                        None => same(domain, &account.domain),
+                    }
             }
             Self::Upn(upn) => {
                 let Some((name, suffix)) = upn.rsplit_once('@') else { return false };
+                let is_upn = || account.upn.as_ref().is_some_and(|own| same(upn, own));
+                if let Some(known) = names.domain(suffix) {
+                    return is_of(account, known) && (is_upn() || same(name, &account.name));
+                }
                 let of_suffix = account.realm.as_ref().is_some_and(|realm| same(suffix, realm));
-                // What suffix a UPN has is for its KDC to say, but a name in our realm is not for another's.
-                let says_truly = of_suffix || !names.machine().is_some_and(|(realm, _)| same(suffix, realm));
-                (says_truly && account.upn.as_ref().is_some_and(|own| same(upn, own)))
-                    || (of_suffix && same(name, &account.name))
+                // What suffix a UPN has is for its KDC to say, but a name in our realm is not for another's; nor is any other
+                // suffix where we know which domains are ours.
+                let says_truly = of_suffix
+                    || if names.has_domains() {
+                        is_own(account, names) || is_of_any(account, names)
+                    } else {
+                        !names.machine().is_some_and(|(realm, _)| same(suffix, realm))
+                    };
+                (says_truly && is_upn()) || (of_suffix && same(name, &account.name))
             }
         }
     }
+}
+
+/// Whether an account is of this domain. As with [`is_own`], the NetBIOS name does not tell: the realm was proved, and the
+/// domain's SID is nobody else's.
+fn is_of(account: &Account, domain: &logons::Names) -> bool {
+    let of_domain = |sid: Sid, domain: Sid| sid.rid().and_then(|rid| domain.with_rid(rid)) == Some(sid);
+    let (realm, sid) = (account.realm.as_ref(), account.sid.zip(domain.sid));
+    realm.is_none_or(|realm| same(realm, &domain.dns))
+        && sid.is_none_or(|(sid, domain)| of_domain(sid, domain))
+        && (realm.is_some() || sid.is_some() || domain.is(&account.domain))
+}
+
+fn is_of_any(account: &Account, names: &dyn Names) -> bool {
+    let realm = account.realm.as_deref().unwrap_or(&account.domain);
+    names.domain(realm).is_some_and(|domain| is_of(account, domain))
 }
 
 /// Whether an account is one of this machine. The domain's NetBIOS name alone does not tell: in a PAC it is what a KDC, of
@@ -211,12 +344,21 @@ fn is_own(account: &Account, names: &dyn Names) -> bool {
 }
 
 impl Role {
-    fn matches(&self, subject: Subject<'_>, names: &dyn Names) -> bool {
-        let sid = match self {
-            Self::Sid(sid) => Some(*sid),
-            Self::Group(name) => names.group_sid(name),
-        };
-        sid.is_some_and(|sid| subject.groups.contains(&sid))
+    fn matches(&self, subject: Subject<'_>, names: &dyn Names, access: Access) -> Match {
+        let has = |sid: &Sid| Match::from(subject.groups.contains(sid));
+        match self {
+            Self::Sid(sid) => has(sid),
+            Self::Group(name) => names.group_sid(name).as_ref().map_or(Match::No, has),
+            // Who is in no group at all is not in this one.
+            Self::InDomain(_) if subject.groups.is_empty() => Match::No,
+            Self::InDomain(group) => group.with(|known| match (known, access) {
+                (Resolved::Sid(sid), _) => has(sid),
+                // A group that is gone lets nobody in. Whom it kept out it goes on keeping out, if it was ever known.
+                (Resolved::Gone(_), Access::Allow) => Match::No,
+                (Resolved::Gone(Some(sid)), Access::Deny) => has(sid),
+                (Resolved::Gone(None), Access::Deny) | (Resolved::Unknown(_), _) => Match::Unknown,
+            }),
+        }
     }
 }
 
@@ -228,6 +370,14 @@ mod tests {
     struct Web;
 
     impl Names for Web {
+        fn domain(&self, _: &str) -> Option<&logons::Names> {
+            None
+        }
+
+        fn has_domains(&self) -> bool {
+            false
+        }
+
         fn is_own_domain(&self, domain: &str) -> bool {
             same(domain, "WEB") || same(domain, "EXAMPLE.TEST") || domain == "."
         }
@@ -273,7 +423,7 @@ mod tests {
     }
 
     use Access::{Allow, Deny};
-    use Decision::{Allowed, Denied};
+    use Decision::{Allowed, Denied, Undecided};
 
     #[test]
     fn deny_comes_before_allow_and_no_match_is_no() {
@@ -377,6 +527,158 @@ mod tests {
         // Of our own KDC, without a PAC.
         let own = foreign("EXAMPLE.TEST", "EXAMPLE.TEST", None);
         assert_eq!(get(&[rule(Allow, &[local("alice")])], Some(&own), &[]), Allowed);
+    }
+
+    /// WEB as a member of CORP, whose SID is S-1-5-21-7-7-7.
+    fn in_corp() -> [Arc<Joined>; 1] {
+        use crate::gateway::domain::tests::{FakeLogon, joined};
+        [joined("corp.example.test", "CORP", FakeLogon::knows(Account::default()))]
+    }
+
+    fn decided(rules: &[Rule], account: &Account, groups: &[Sid]) -> Decision {
+        let domains = in_corp();
+        let here = Here { accounts: None, domains: &domains };
+        decide(rules, Some(Subject { account, groups }), &Method::GET, &here)
+    }
+
+    fn of(domain: &str, realm: Option<&str>, sid: Option<&str>) -> Account {
+        Account { sid: sid.map(|sid| sid.parse().unwrap()), upn: None, ..account(domain, realm, "alice") }
+    }
+
+    const CORPS: Option<&str> = Some("S-1-5-21-7-7-7-1104");
+    const TRUSTED: Option<&str> = Some("S-1-5-21-8-8-8-1104");
+
+    #[test]
+    fn users_of_a_domain_are_its_own_and_users_of_a_trusted_realm_are_themselves() {
+        let corp = || {
+            vec![
+                in_domain("CORP", "alice"),
+                in_domain("corp.example.test", "Alice"),
+                in_domain("CORP.EXAMPLE.TEST", "alice"),
+                User::Upn("alice@corp.example.test".into()),
+            ]
+        };
+        let let_in = |user: &User, account: &Account| {
+            decided(&[rule(Allow, std::slice::from_ref(user))], account, &[]) == Allowed
+        };
+        for own in [
+            of("CORP", Some("CORP.EXAMPLE.TEST"), CORPS),
+            // NTLM, where a controller gives no DNS name; Kerberos without a PAC; ntlm_auth.
+            of("CORP", None, CORPS),
+            of("CORP.EXAMPLE.TEST", Some("CORP.EXAMPLE.TEST"), None),
+            of("CORP", None, None),
+        ] {
+            for user in corp() {
+                assert!(let_in(&user, &own), "{user:?} {own:?}");
+            }
+            assert!(!let_in(&local("alice"), &own) && !let_in(&in_domain("TRUSTED", "alice"), &own));
+        }
+        // CVE-2020-25717: what a foreign KDC says of its domain's NetBIOS name makes nobody ours, nor does a name that begins or
+        // ends like ours.
+        for stranger in [
+            of("TRUSTED", Some("TRUSTED.EXAMPLE.TEST"), TRUSTED),
+            of("CORP", Some("TRUSTED.EXAMPLE.TEST"), TRUSTED),
+            of("CORP", Some("TRUSTED.EXAMPLE.TEST"), CORPS),
+            of("CORP", Some("TRUSTED.EXAMPLE.TEST"), None),
+            of("CORP", Some("CORP.EXAMPLE.TEST"), TRUSTED),
+            of("CORP", None, TRUSTED),
+            of("CORP", Some("EVIL.CORP.EXAMPLE.TEST"), None),
+            of("CORP", Some("CORP.EXAMPLE.TEST.EVIL.TEST"), None),
+            of("CORP", Some("CORP"), None),
+            of("CORP", Some("CORP.EXAMPLE.TEST"), Some("S-1-5-21-7-7-7-9-1104")),
+            of("TRUSTED", None, None),
+        ] {
+            for user in corp().iter().chain(&[local("alice")]) {
+                assert!(!let_in(user, &stranger), "{user:?} {stranger:?}");
+            }
+        }
+        let trusted = of("TRUSTED", Some("TRUSTED.EXAMPLE.TEST"), TRUSTED);
+        for user in [
+            in_domain("TRUSTED", "alice"),
+            in_domain("trusted.example.test", "alice"),
+            User::Upn("alice@trusted.example.test".into()),
+        ] {
+            assert!(let_in(&user, &trusted), "{user:?}");
+        }
+        // A UPN with a suffix of its own is our domain's word, or nobody's.
+        let with = |account: Account| Account { upn: Some("ceo@mail.example.test".into()), ..account };
+        let ceo = User::Upn("ceo@mail.example.test".into());
+        assert!(let_in(&ceo, &with(of("CORP", Some("CORP.EXAMPLE.TEST"), CORPS))));
+        assert!(let_in(&ceo, &with(of("CORP", None, CORPS))));
+        assert!(!let_in(&ceo, &with(trusted)));
+        assert!(!let_in(&ceo, &with(of("CORP", Some("TRUSTED.EXAMPLE.TEST"), TRUSTED))));
+    }
+
+    #[tokio::test]
+    async fn a_role_of_a_domain_is_decided_by_its_sid_and_by_nothing_where_it_is_not_resolved() {
+        use iwa_auth::ports::{AccountName, Answer, Directory};
+
+        /// Knows `Web Admins`, and that there is no `Ghosts`.
+        struct Some7;
+        impl Directory for Some7 {
+            fn sid_of<'a>(&'a self, _: &'a str, name: &'a str) -> Answer<'a, Result<Option<Sid>, String>> {
+                Box::pin(async move {
+                    match name {
+                        "Web Admins" => Ok("S-1-5-21-7-7-7-1200".parse().ok()),
+                        "Ghosts" => Ok(None),
+                        _ => Err("no controller answers".to_owned()),
+                    }
+                })
+            }
+
+            fn name_of(&self, _: Sid) -> Answer<'_, Result<Option<AccountName>, String>> {
+                Box::pin(async { Ok(None) })
+            }
+        }
+        use crate::gateway::domain::tests::{FakeLogon, joined_with};
+        let domain =
+            joined_with("corp.example.test", "CORP", FakeLogon::knows(Account::default()), Some(Arc::new(Some7)));
+        let group = |name| Arc::new(DomainGroup::new("CORP", name));
+        let (admins, ghosts, unknown) = (group("Web Admins"), group("Ghosts"), group("Unknown"));
+        let all = [&admins, &ghosts, &unknown].map(Arc::clone);
+        crate::gateway::names::resolve(&all, std::slice::from_ref(&domain)).await;
+        let role = |access, group: &Arc<DomainGroup>| Rule {
+            roles: vec![Role::InDomain(Arc::clone(group))],
+            ..rule(access, &[])
+        };
+        let (allow_all, sid) = (rule(Allow, &[User::All]), |sid: &str| sid.parse::<Sid>().unwrap());
+        let (admin, plain) = ([sid("S-1-5-21-7-7-7-513"), sid("S-1-5-21-7-7-7-1200")], [sid("S-1-5-21-7-7-7-513")]);
+        let alice = of("CORP", Some("CORP.EXAMPLE.TEST"), CORPS);
+        for (n, (rules, groups, wanted)) in [
+            (vec![role(Allow, &admins)], &admin[..], Allowed),
+            (vec![role(Allow, &admins)], &plain[..], Denied { by: None }),
+            (vec![role(Deny, &admins), allow_all.clone()], &admin[..], Denied { by: Some(0) }),
+            (vec![role(Deny, &admins), allow_all.clone()], &plain[..], Allowed),
+            // Not resolved: nobody can tell.
+            (vec![role(Allow, &unknown)], &plain[..], Undecided { by: 0 }),
+            (vec![role(Deny, &unknown), allow_all.clone()], &plain[..], Undecided { by: 0 }),
+            // But whoever is let in or kept out without it is.
+            (vec![role(Allow, &unknown), allow_all.clone()], &plain[..], Allowed),
+            (vec![role(Allow, &unknown), role(Allow, &admins)], &admin[..], Allowed),
+            (vec![role(Allow, &unknown), rule(Deny, &[User::All])], &plain[..], Denied { by: Some(1) }),
+            (vec![role(Deny, &unknown), role(Deny, &admins), allow_all.clone()], &admin[..], Denied { by: Some(1) }),
+            (vec![role(Deny, &unknown), role(Allow, &admins)], &plain[..], Denied { by: None }),
+            (vec![role(Deny, &unknown), role(Allow, &admins)], &admin[..], Undecided { by: 0 }),
+            (vec![role(Deny, &unknown), role(Allow, &unknown)], &plain[..], Undecided { by: 0 }),
+            // Who is in no group is not in that one.
+            (vec![role(Allow, &unknown)], &[][..], Denied { by: None }),
+            (vec![role(Deny, &unknown), allow_all.clone()], &[][..], Allowed),
+            // The domain has no such group: it allows nobody, and what it was to keep out nobody knows.
+            (vec![role(Allow, &ghosts)], &plain[..], Denied { by: None }),
+            (vec![role(Deny, &ghosts), allow_all.clone()], &plain[..], Undecided { by: 0 }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(decided(&rules, &alice, groups), wanted, "{n}");
+            let verbs = |rule: &Rule| Rule { verbs: vec![Method::POST], ..rule.clone() };
+            let others: Vec<_> = rules.iter().map(verbs).collect();
+            assert_eq!(decided(&others, &alice, groups), Denied { by: None }, "{n}: rules for other verbs");
+        }
+        let rules = [role(Deny, &unknown), allow_all];
+        assert_eq!(decide(&rules, None, &Method::GET, &NoNames), Allowed, "nobody is in no group");
+        assert_eq!(rules[0].unresolved(), "CORP\\Unknown: no controller answers");
+        assert!(role(Deny, &ghosts).unresolved().contains("no such group"));
     }
 
     #[test]

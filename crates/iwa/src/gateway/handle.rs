@@ -156,7 +156,7 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
     let visitor = Visitor { id, identity: identity.as_deref(), by_token };
     let mut note = note.map(str::to_owned);
     let (mut response, status, reason) =
-        match route.admits(site.accounts.as_ref(), identity.as_deref(), &request.method).await {
+        match route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), &request.method).await {
             Ok(()) => {
                 let response = route.content.answer(request, &path, visitor).await;
                 let status = Status::served(response.status());

@@ -7,7 +7,8 @@
 //! | how long the head of a request may take | [`patience`] |
 //! | authenticate, authorize, answer, whatever happens | [`handle`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
-//! | who may | [`authorize`] |
+//! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
+//! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
 //! | routes; files, or a page that says who you are | [`site`], [`files`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
@@ -18,11 +19,14 @@
 pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
+pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod keytabs;
 pub(crate) mod listen;
+pub(crate) mod logons;
+pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod path;
 pub(crate) mod patience;
@@ -45,6 +49,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use assemble::{Kept, Problem};
+use domain::Joined;
 use exchange::{Audit, RequestId};
 use replay::ReplayMemory;
 use site::Site;
@@ -100,11 +105,23 @@ impl Running {
 /// # Errors
 /// Keys or accounts cannot be read, or an address cannot be had. Nothing was served then.
 pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn Audit>) -> Result<Running, Problem> {
+    let domains = domain::open(&config.domains, &[])?;
+    start_with(config, domains, file, audit).await
+}
+
+/// Starts a server with these domains.
+async fn start_with(
+    config: &Config,
+    domains: Vec<Arc<Joined>>,
+    file: Option<PathBuf>,
+    audit: Arc<dyn Audit>,
+) -> Result<Running, Problem> {
     let listeners = listen::bind(&config.server.listen).await.map_err(Problem::from)?;
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     // Only after the ports were had: whoever has them is the one that keeps the replay cache's files.
     let kept = Kept::new(config, addresses.first().map_or(0, SocketAddr::port))?;
-    let site = assemble::site(config, &kept).inspect_err(|_| kept.replay.close(Os.now()))?;
+    let site = assemble::site(config, &kept, domains, None).inspect_err(|_| kept.replay.close(Os.now()))?;
+    names::at_the_start(&site).await;
     let replay = Arc::clone(&kept.replay);
     let gateway = Arc::new(Gateway {
         site: ArcSwap::from_pointee(site),
@@ -115,6 +132,7 @@ pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn
         requests: AtomicU64::new(0),
     });
     let (stop, stopping) = watch::channel(false);
+    tokio::spawn(names::keep(Arc::clone(&gateway), stopping.clone()));
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
     let served = tokio::spawn(listen::serve(Arc::clone(&gateway), listeners, config.limits.clone(), stopping));
     Ok(Running {

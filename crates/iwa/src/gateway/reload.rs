@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::Gateway;
 use super::assemble::{self, Problem};
 use super::listen::stopped;
+use super::site::Site;
+use super::{Gateway, domain, names};
 use crate::config::Config;
 
 /// Looks at the keytabs, and waits for SIGHUP, until the server stops.
@@ -21,9 +22,7 @@ pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop
         tokio::select! {
             () = stopped(&mut stop) => return,
             () = hangup.wait() => {
-                let gateway = Arc::clone(&gateway);
-                let file = file.clone();
-                report(spawn_blocking(move || configuration(&gateway, file.as_deref())).await);
+                report(Ok(configuration(&gateway, file.as_deref()).await));
             }
             _ = look.tick() => {
                 let gateway = Arc::clone(&gateway);
@@ -34,10 +33,24 @@ pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop
 }
 
 /// Reads the configuration anew and takes it whole, or not at all.
-pub(crate) fn configuration(gateway: &Gateway, file: Option<&Path>) -> Result<(), Problem> {
-    let Some(file) = file else {
+pub(crate) async fn configuration(gateway: &Arc<Gateway>, file: Option<&Path>) -> Result<(), Problem> {
+    let Some(file) = file.map(Path::to_owned) else {
         return Err(Problem("SIGHUP: this server was not started from a file".to_owned()));
     };
+    let (of, path) = (Arc::clone(gateway), file.clone());
+    let made = spawn_blocking(move || new_site(&of, &path)).await;
+    let site = made.map_err(|error| Problem(format!("reading the configuration failed: {error}")))??;
+    names::at_the_start(&site).await;
+    let before = gateway.site();
+    for what in needs_restart(&before.config, &site.config) {
+        tracing::warn!("{what} changed; that takes effect when the server is started anew");
+    }
+    gateway.site.store(Arc::new(site));
+    tracing::info!(file = %file.display(), "the configuration was read anew");
+    Ok(())
+}
+
+fn new_site(gateway: &Gateway, file: &Path) -> Result<Site, Problem> {
     let mut config = read(file)?;
     // What the replay cache remembers, and how it judges its predecessor's death, hangs on the skew that it was made for.
     let kept = gateway.kept.skew;
@@ -49,13 +62,8 @@ pub(crate) fn configuration(gateway: &Gateway, file: Option<&Path>) -> Result<()
         );
     }
     let before = gateway.site();
-    let site = assemble::site(&config, &gateway.kept)?;
-    for what in needs_restart(&before.config, &config) {
-        tracing::warn!("{what} changed; that takes effect when the server is started anew");
-    }
-    gateway.site.store(Arc::new(site));
-    tracing::info!(file = %file.display(), "the configuration was read anew");
-    Ok(())
+    let domains = domain::open(&config.domains, &before.domains)?;
+    assemble::site(&config, &gateway.kept, domains, Some(&before))
 }
 
 /// Takes new keys, if a keytab is another file or has another content. One that cannot be read keeps no other from being

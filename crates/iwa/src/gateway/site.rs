@@ -1,7 +1,7 @@
 //! What is behind the authentication: files, or a page that says who you are.
 
 use core::fmt::Write as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,10 +12,12 @@ use iwa_domain::local::LocalAccounts;
 use iwa_http::Authenticator;
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
-use super::authorize::{Decision, NoNames, Rule, Subject, User, decide};
+use super::authorize::{Decision, Here, Role, Rule, Subject, User, decide};
+use super::domain::Joined;
 use super::exchange::RequestId;
 use super::files::Files;
 use super::keytabs::Keytabs;
+use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
 use crate::config::Config;
@@ -29,6 +31,9 @@ pub(crate) struct Site {
     pub(crate) routes: Vec<Route>,
     pub(crate) authenticator: Authenticator,
     pub(crate) accounts: Option<LocalAccounts>,
+    pub(crate) domains: Vec<Arc<Joined>>,
+    /// The groups of domains that the rules name.
+    pub(crate) groups: Vec<Arc<DomainGroup>>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
     /// What it was made of.
@@ -46,26 +51,34 @@ impl Site {
 pub(crate) struct Route {
     /// Its prefix: `/`, `/reports`.
     pub(crate) path: String,
-    pub(crate) rules: Vec<Rule>,
+    rules: Vec<Rule>,
+    /// Whether a rule has a name that only the local accounts can tell.
+    has_local_names: bool,
     pub(crate) content: Content,
 }
 
 impl Route {
+    /// A route with these rules, those of the routes above it among them.
+    pub(crate) fn new(path: String, rules: Vec<Rule>, content: Content) -> Self {
+        let has_local_names = rules.iter().any(has_local_names);
+        Self { path, rules, has_local_names, content }
+    }
+
     /// Whether the rules let this visitor in; else why not, for the log.
     pub(crate) async fn admits(
         &self,
         accounts: Option<&LocalAccounts>,
+        domains: &[Arc<Joined>],
         identity: Option<&Identity>,
         method: &Method,
     ) -> Result<(), Denied> {
-        // Names are looked up only if a rule has any.
-        let decision = match accounts {
-            Some(accounts) if self.rules.iter().any(has_names) => match accounts.current().await {
-                Ok(snapshot) => decide(&self.rules, identity.map(Subject::from), method, &*snapshot),
-                Err(error) => return Err(Denied::Unknown(error.to_string())),
-            },
-            _ => decide(&self.rules, identity.map(Subject::from), method, &NoNames),
+        // The accounts are looked at only if a rule has names of theirs.
+        let snapshot = match accounts.filter(|_| self.has_local_names) {
+            Some(accounts) => Some(accounts.current().await.map_err(|error| Denied::Unknown(error.to_string()))?),
+            None => None,
         };
+        let here = Here { accounts: snapshot.as_deref(), domains };
+        let decision = decide(&self.rules, identity.map(Subject::from), method, &here);
         match decision {
             Decision::Allowed => Ok(()),
             Decision::Denied { by: Some(rule) } => {
@@ -77,6 +90,14 @@ impl Route {
                 };
                 Err(Denied::ByRule(format!("rule {} of {} denies it{why}", rule + 1, self.path)))
             }
+            Decision::Undecided { by } => {
+                let unresolved = self.rules.get(by).map(Rule::unresolved).unwrap_or_default();
+                Err(Denied::Unknown(format!(
+                    "rule {} of {} hangs on names that are not resolved ({unresolved})",
+                    by + 1,
+                    self.path
+                )))
+            }
             Decision::Denied { by: None } => Err(Denied::ByRule(format!("no rule of {} allows it", self.path))),
         }
     }
@@ -86,12 +107,13 @@ impl Route {
 pub(crate) enum Denied {
     /// The rules say so.
     ByRule(String),
-    /// The rules cannot be evaluated, because the accounts cannot be read.
+    /// The rules cannot be evaluated, because accounts cannot be read or names not be resolved.
     Unknown(String),
 }
 
-fn has_names(rule: &Rule) -> bool {
-    !rule.roles.is_empty() || rule.users.iter().any(|user| !matches!(user, User::All | User::Anonymous | User::Sid(_)))
+fn has_local_names(rule: &Rule) -> bool {
+    rule.roles.iter().any(|role| matches!(role, Role::Group(_)))
+        || rule.users.iter().any(|user| !matches!(user, User::All | User::Anonymous | User::Sid(_)))
 }
 
 /// What a route answers with.

@@ -1,5 +1,6 @@
 //! The server over real connections on loopback.
 
+mod domain;
 mod sign_in;
 
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::domain::Joined;
 use super::exchange::{Audit, Exchange};
-use super::{Running, start};
+use super::{Running, start_with};
 use crate::config::{Config, Route};
 use crate::gateway::authorize::Rule;
 
@@ -70,9 +72,13 @@ async fn server(files: &Path, change: impl FnOnce(&mut Config)) -> Server {
     config.server.listen = vec!["127.0.0.1:0".parse().expect("an address")];
     config.routes = vec![Route { path: "/".into(), files: Some(files.to_owned()), rules: vec![Rule::allow_all()] }];
     change(&mut config);
+    serve(config, Vec::new()).await
+}
+
+async fn serve(config: Config, domains: Vec<Arc<Joined>>) -> Server {
     let told = Arc::new(Told::default());
     let audit: Arc<dyn Audit> = Arc::clone(&told) as _;
-    Server { running: start(&config, None, audit).await.expect("it starts"), told }
+    Server { running: start_with(&config, domains, None, audit).await.expect("it starts"), told }
 }
 
 impl Server {

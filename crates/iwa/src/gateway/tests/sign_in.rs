@@ -199,7 +199,7 @@ async fn authorization_is_evaluated_on_every_request_wherever_the_identity_comes
     let gateway = &server.running.gateway;
     let mut changed = gateway.site().config.clone();
     only(User::Local("bob".into()))(&mut changed);
-    gateway.site.store(Arc::new(assemble::site(&changed, &gateway.kept).expect("a site")));
+    gateway.site.store(Arc::new(assemble::site(&changed, &gateway.kept, Vec::new(), None).expect("a site")));
     assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 403 "));
     server.running.stop().await;
 }
@@ -252,7 +252,7 @@ async fn a_panic_fails_one_request_and_signs_its_connection_out() {
     })
     .await;
     let gateway = &server.running.gateway;
-    let mut broken = assemble::site(&gateway.site().config, &gateway.kept).expect("a site");
+    let mut broken = assemble::site(&gateway.site().config, &gateway.kept, Vec::new(), None).expect("a site");
     broken.routes[0].content = Content::Panics;
     gateway.site.store(Arc::new(broken));
     let (mut client, mut other) = (server.connect().await, server.connect().await);
@@ -284,15 +284,15 @@ async fn a_new_configuration_is_taken_whole_and_a_bad_one_changes_nothing() {
     };
     let file = directory.0.join("iwa.toml");
     std::fs::write(&file, text("bob")).expect("written");
-    reload::configuration(gateway, Some(&file)).expect("a good one");
+    reload::configuration(gateway, Some(&file)).await.expect("a good one");
     assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 403 "), "the connection lives, the rules are new");
 
     std::fs::write(&file, text("alice").replace("[[route]]", "[[rout]]")).expect("written");
-    assert!(reload::configuration(gateway, Some(&file)).is_err());
+    assert!(reload::configuration(gateway, Some(&file)).await.is_err());
     assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 403 "), "nothing of a bad one is taken");
 
     std::fs::write(&file, text("alice")).expect("written");
-    reload::configuration(gateway, Some(&file)).expect("a good one");
+    reload::configuration(gateway, Some(&file)).await.expect("a good one");
     assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 200 "));
     server.running.stop().await;
 }
@@ -316,7 +316,7 @@ async fn the_clock_skew_that_the_replay_cache_was_made_for_stays_over_a_reload()
         directory.0.join("www")
     );
     std::fs::write(&file, text).expect("written");
-    reload::configuration(gateway, Some(&file)).expect("a good one");
+    reload::configuration(gateway, Some(&file)).await.expect("a good one");
     let acceptor = gateway.site().authenticator.acceptor();
     let skew = acceptor.config().krb5.as_ref().expect("Kerberos").policy().skew;
     assert_eq!(skew, std::time::Duration::from_secs(300), "what the cache remembers authenticators for");

@@ -1,0 +1,174 @@
+//! A server in a domain whose controllers are faked: who is asked, and what is answered when nobody is there.
+
+use std::sync::{Arc, Mutex};
+
+use iwa_auth::Account;
+use iwa_auth::NtStatus;
+use iwa_auth::ports::{AccountName, Answer, Directory as Names, LogonError};
+use iwa_wire::Sid;
+
+use super::{Server, header, serve};
+use crate::config::{Config, Route};
+use crate::gateway::authorize::{Access, Role, Rule, User};
+use crate::gateway::domain::tests::{FakeLogon, joined_with};
+use crate::gateway::names::{self, DomainGroup};
+
+/// A directory whose answer is changed by the test.
+struct Fake(Mutex<Result<Option<Sid>, String>>);
+
+impl Names for Fake {
+    fn sid_of<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Result<Option<Sid>, String>> {
+        Box::pin(async { self.0.lock().expect("not poisoned").clone() })
+    }
+
+    fn name_of(&self, _: Sid) -> Answer<'_, Result<Option<AccountName>, String>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+fn sid(text: &str) -> Sid {
+    text.parse().expect("a SID")
+}
+
+/// CORP\alice, a member of Web Admins (RID 1200).
+fn alice() -> FakeLogon {
+    let account = Account {
+        name: "alice".into(),
+        domain: "CORP".into(),
+        realm: Some("corp.example.test".into()),
+        sid: Some(sid("S-1-5-21-7-7-7-1104")),
+        ..Account::default()
+    };
+    FakeLogon::in_groups(account, vec![sid("S-1-5-21-7-7-7-513"), sid("S-1-5-21-7-7-7-1200")])
+}
+
+/// A server with Basic, which needs the fewest words, and a page that says who the visitor is.
+async fn site(logon: FakeLogon, names: Arc<Fake>, routes: Vec<(&str, Vec<Rule>)>) -> Server {
+    let mut config = Config::default();
+    config.server.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    config.authentication.policy.basic_realm = Some(String::new());
+    config.ntlm.computer_name = Some("WEB".into());
+    config.ntlm.domain_name = Some("CORP".into());
+    config.routes =
+        routes.into_iter().map(|(path, rules)| Route { path: path.to_owned(), files: None, rules }).collect();
+    serve(config, vec![joined_with("corp.example.test", "CORP", logon, Some(names))]).await
+}
+
+/// alice's, whatever she types.
+const BASIC: &str = "Authorization: Basic Q09SUFxhbGljZTp4\r\n";
+
+fn role(access: Access, role: Role) -> Rule {
+    Rule { access, users: Vec::new(), roles: vec![role], verbs: Vec::new() }
+}
+
+fn admins() -> Role {
+    Role::InDomain(Arc::new(DomainGroup::new("CORP", "Web Admins")))
+}
+
+#[tokio::test]
+async fn a_rule_by_a_name_that_cannot_be_resolved_is_503_and_those_by_sid_go_on() {
+    let names = Arc::new(Fake(Mutex::new(Err("no controller answers".into()))));
+    let server = site(
+        alice(),
+        Arc::clone(&names),
+        vec![
+            ("/deny", vec![role(Access::Deny, admins()), Rule::allow_all()]),
+            ("/by-sid", vec![role(Access::Allow, Role::Sid(sid("S-1-5-21-7-7-7-1200")))]),
+            ("/other-sid", vec![role(Access::Allow, Role::Sid(sid("S-1-5-21-7-7-7-1300")))]),
+            ("/", vec![role(Access::Allow, admins())]),
+        ],
+    )
+    .await;
+    let answers = async || {
+        let mut client = server.connect().await;
+        let mut found = Vec::new();
+        for path in ["/", "/deny", "/by-sid", "/other-sid"] {
+            let (head, body) = client.get(path, BASIC).await;
+            let status = head.split(' ').nth(1).expect("a status").to_owned();
+            assert_eq!(header(&head, "retry-after").is_some(), status == "503", "{head}");
+            assert!(!body.contains("Web Admins") && !body.contains("controller"), "{body}");
+            found.push(status);
+        }
+        found
+    };
+    assert_eq!(answers().await, ["503", "503", "200", "403"]);
+    assert_eq!(server.told.lines().iter().filter(|line| line.contains("unavailable.accounts")).count(), 2);
+    let gateway = &server.running.gateway;
+    let again = async |answer| {
+        *names.0.lock().expect("not poisoned") = answer;
+        let site = gateway.site();
+        names::resolve(&site.groups, &site.domains).await;
+    };
+    again(Ok(Some(sid("S-1-5-21-7-7-7-1200")))).await;
+    assert_eq!(answers().await, ["200", "403", "200", "403"]);
+    // And with what is known, it goes on when the directory is gone again.
+    again(Err("gone".into())).await;
+    assert_eq!(answers().await, ["200", "403", "200", "403"]);
+    server.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_domain_that_cannot_be_asked_is_503_and_never_another_question_for_a_password() {
+    let names = Arc::new(Fake(Mutex::new(Ok(None))));
+    for error in [
+        LogonError::Unavailable("dc1.corp.example.test: connection refused".into()),
+        LogonError::Refused(NtStatus::NO_LOGON_SERVERS),
+        LogonError::Refused(NtStatus::TRUSTED_RELATIONSHIP_FAILURE),
+    ] {
+        let server =
+            site(FakeLogon::fails(error.clone()), Arc::clone(&names), vec![("/", vec![Rule::allow_all()])]).await;
+        let (head, body) = server.connect().await.get("/", BASIC).await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{error:?} {head}");
+        assert!(header(&head, "retry-after").is_some() && header(&head, "www-authenticate").is_none(), "{head}");
+        assert!(!body.contains("dc1"), "{body}");
+        server.running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_domain_refuses_for_is_the_same_401_to_the_client() {
+    let names = Arc::new(Fake(Mutex::new(Ok(None))));
+    let mut pages = Vec::new();
+    for status in [
+        NtStatus::NO_SUCH_USER,
+        NtStatus::WRONG_PASSWORD,
+        NtStatus::ACCOUNT_DISABLED,
+        NtStatus::ACCOUNT_LOCKED_OUT,
+        NtStatus::ACCOUNT_RESTRICTION,
+        NtStatus::PASSWORD_MUST_CHANGE,
+        NtStatus::INVALID_LOGON_HOURS,
+        NtStatus::NTLM_BLOCKED,
+    ] {
+        let logon = FakeLogon::fails(LogonError::Refused(status));
+        let server = site(logon, Arc::clone(&names), vec![("/", vec![Rule::allow_all()])]).await;
+        let (head, body) = server.connect().await.get("/", BASIC).await;
+        assert!(head.starts_with("HTTP/1.1 401 ") && body.contains("401.1"), "{status} {head}");
+        let head: Vec<_> = head.lines().filter(|line| !line.starts_with("date")).map(str::to_owned).collect();
+        pages.push((head, body.split("request ").next().map(str::to_owned)));
+        assert!(server.told.lines()[0].ends_with(" logon"), "{:?}", server.told.lines());
+        server.running.stop().await;
+    }
+    pages.dedup();
+    assert_eq!(pages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_user_of_the_domain_is_let_in_by_name() {
+    let names = Arc::new(Fake(Mutex::new(Ok(None))));
+    let user = |user: User| Rule { users: vec![user], ..role(Access::Allow, admins()) };
+    let corp = User::InDomain { domain: "CORP".into(), name: "alice".into() };
+    let trusted = User::InDomain { domain: "TRUSTED".into(), name: "alice".into() };
+    let routes = vec![
+        ("/local", vec![user(User::Local("alice".into()))]),
+        ("/trusted", vec![user(trusted)]),
+        ("/", vec![user(corp)]),
+    ];
+    let server = site(alice(), names, routes).await;
+    let mut client = server.connect().await;
+    let (head, body) = client.get("/", BASIC).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("CORP\\alice"), "{head}{body}");
+    for path in ["/local", "/trusted"] {
+        assert!(client.get(path, BASIC).await.0.starts_with("HTTP/1.1 403 "), "{path}");
+    }
+    server.running.stop().await;
+}
