@@ -39,7 +39,7 @@ struct Nobody;
 
 impl Logon for Nobody {
     fn network<'a>(&'a self, _: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
-        Box::pin(async { Err(LogonError::Unavailable("no one to ask".to_owned())) })
+        Box::pin(async { Err(LogonError::Unavailable(NOT_YET.to_owned())) })
     }
 
     fn password<'a>(
@@ -48,9 +48,11 @@ impl Logon for Nobody {
         _: &'a str,
         _: &'a Secret<String>,
     ) -> Answer<'a, Result<PasswordVerified, LogonError>> {
-        Box::pin(async { Err(LogonError::Unavailable("no one to ask".to_owned())) })
+        Box::pin(async { Err(LogonError::Unavailable(NOT_YET.to_owned())) })
     }
 }
+
+const NOT_YET: &str = "domain controllers are not asked about NTLM and passwords by this version; Kerberos needs them not";
 
 impl Joined {
     /// Opens one.
