@@ -52,7 +52,8 @@ impl Logon for Nobody {
     }
 }
 
-const NOT_YET: &str = "domain controllers are not asked about NTLM and passwords by this version; Kerberos needs them not";
+const NOT_YET: &str =
+    "domain controllers are not asked about NTLM and passwords by this version; Kerberos needs them not";
 
 impl Joined {
     /// Opens one.
