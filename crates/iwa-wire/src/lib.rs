@@ -11,6 +11,8 @@
 //! | NEGOTIATE, CHALLENGE, AUTHENTICATE | [`ntlm`] | MS-NLMP 2.2 |
 //! | Kerberos messages | [`krb5`] | RFC 4120, RFC 4121, RFC 6113 |
 //! | PAC | [`pac`], [`ndr`] | MS-PAC, C706 14 |
+//! | DCE/RPC PDUs, endpoint mapper | [`dcerpc`] | C706 12, MS-RPCE 2.2 |
+//! | Netlogon calls and tokens | [`netlogon`] | MS-NRPC 2.2, 3.5.4 |
 //! | UTF-16LE text | [`utf16`] | MS-DTYP 2.3.8 |
 //! | SID | [`sid`] | MS-DTYP 2.4.2 |
 //! | keytab | [`keytab`] | MIT keytab file format 2 |
@@ -24,6 +26,7 @@
 pub mod ccache;
 pub mod challenge;
 pub mod counted;
+pub mod dcerpc;
 pub mod der;
 pub mod error;
 pub mod explain;
@@ -32,6 +35,7 @@ pub mod header;
 pub mod keytab;
 pub mod krb5;
 pub mod ndr;
+pub mod netlogon;
 pub mod ntlm;
 pub mod pac;
 pub mod reader;

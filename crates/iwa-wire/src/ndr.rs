@@ -188,6 +188,54 @@ impl<'a> NdrReader<'a> {
         Utf16::new(bytes).ok_or_else(|| at.error(ErrorKind::Value { what: "RPC_UNICODE_STRING" }))
     }
 
+    /// The flat part of a `STRING` (MS-NRPC 2.2.1.1.2): bytes, read later by [`NdrReader::octets`].
+    ///
+    /// # Errors
+    /// Truncated, a length beyond the maximum, or bytes without a pointer to them.
+    pub fn octets_header(&mut self) -> Result<StringHeader, ParseError> {
+        self.align(4)?;
+        let at = self.reader;
+        let header = StringHeader { length: self.u16()?, maximum_length: self.u16()?, present: self.pointer()? };
+        if header.length > header.maximum_length || (header.length > 0 && !header.present) {
+            return Err(at.error(ErrorKind::Value { what: "STRING" }));
+        }
+        Ok(header)
+    }
+
+    /// The bytes whose flat part was read before: a conformant and varying array.
+    ///
+    /// # Errors
+    /// Truncated, or counts that contradict the flat part.
+    pub fn octets(&mut self, header: StringHeader) -> Result<&'a [u8], ParseError> {
+        if !header.present {
+            return Ok(&[]);
+        }
+        self.align(4)?;
+        let at = self.reader;
+        let (maximum, first, actual) = (self.u32()?, self.u32()?, self.u32()?);
+        if first != 0 || actual > maximum || actual != u32::from(header.length) {
+            return Err(at.error(ErrorKind::Value { what: "STRING counts" }));
+        }
+        self.reader.take(usize::from(header.length))
+    }
+
+    /// A `[string] wchar_t *` behind its pointer: a conformant and varying array that ends with a zero, which is not part
+    /// of what is returned.
+    ///
+    /// # Errors
+    /// Truncated, contradicting counts, or no zero at the end.
+    pub fn wide_string(&mut self) -> Result<Utf16<'a>, ParseError> {
+        self.align(4)?;
+        let at = self.reader;
+        let (maximum, first, actual) = (self.u32()?, self.u32()?, self.u32()?);
+        if first != 0 || actual > maximum {
+            return Err(at.error(ErrorKind::Value { what: "wchar_t string counts" }));
+        }
+        let bytes = self.reader.take((actual as usize).saturating_mul(2))?;
+        let text = bytes.strip_suffix(&[0, 0]).and_then(Utf16::new);
+        text.ok_or_else(|| at.error(ErrorKind::Value { what: "wchar_t string" }))
+    }
+
     /// An `RPC_SID` (MS-DTYP 2.4.2.3) behind a pointer: a conformant structure.
     ///
     /// # Errors
@@ -302,6 +350,33 @@ impl<'a> NdrWriter<'a> {
         self.out.extend(text.encode_utf16().take(count).flat_map(u16::to_le_bytes));
     }
 
+    /// The flat part of a `STRING` that holds the first 65,535 bytes of `octets`.
+    pub fn octets_header(&mut self, octets: &[u8]) {
+        let length = octets.len().min(usize::from(u16::MAX)) as u16;
+        self.align(4);
+        self.u16(length);
+        self.u16(length);
+        self.pointer(true);
+    }
+
+    /// The bytes whose flat part was written by [`NdrWriter::octets_header`].
+    pub fn octets(&mut self, octets: &[u8]) {
+        let octets = octets.get(..usize::from(u16::MAX)).unwrap_or(octets);
+        self.u32(octets.len() as u32);
+        self.u32(0);
+        self.u32(octets.len() as u32);
+        self.bytes(octets);
+    }
+
+    /// A `[string] wchar_t *` behind its pointer, with its terminating zero.
+    pub fn wide_string(&mut self, text: &str) {
+        let count = units(text);
+        self.u32(count as u32 + 1);
+        self.u32(0);
+        self.u32(count as u32 + 1);
+        self.out.extend(text.encode_utf16().take(count).chain([0]).flat_map(u16::to_le_bytes));
+    }
+
     /// An `RPC_SID` behind a pointer.
     pub fn sid(&mut self, sid: &Sid) {
         self.u32(sid.sub_authorities().len() as u32);
@@ -377,6 +452,32 @@ mod tests {
             assert!(reader(&counts(maximum, first, actual)).string(header).is_err());
         }
         assert!(reader(&counts(1, 0, 1)[..13]).string(header).is_err());
+    }
+
+    #[test]
+    fn octets_and_wide_strings_survive_and_their_counts_are_held_against_them() {
+        let mut out = Vec::new();
+        let mut w = NdrWriter::new(&mut out);
+        w.octets_header(b"abc");
+        w.octets(b"abc");
+        w.wide_string("jörg");
+        let mut ndr = reader(&out);
+        let header = ndr.octets_header().unwrap();
+        assert_eq!(ndr.octets(header), Ok(&b"abc"[..]));
+        assert!(ndr.wide_string().unwrap().eq_str("jörg"));
+        assert_eq!(ndr.finish(), Ok(()));
+        for (at, value) in [(0, 4), (0, 2), (6, 0), (8, 2), (12, 1), (16, 2), (16, 4)] {
+            let mut bad = out.clone();
+            bad[at] = value;
+            let mut ndr = reader(&bad);
+            let read = ndr.octets_header().and_then(|header| ndr.octets(header).map(|_| ()));
+            assert!(read.is_err(), "byte {at}");
+        }
+        for (at, value) in [(0, 4), (4, 1), (8, 6), (8, 4), (20, 1)] {
+            let mut bad = out[24..].to_vec();
+            bad[at] = value;
+            assert!(reader(&bad).wide_string().is_err(), "byte {at}");
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! `KERB_VALIDATION_INFO`: account, groups and policy of the client as the domain controller knows them. MS-PAC 2.5.
+//!
+//! Up to `ExtraSids` it is `NETLOGON_VALIDATION_SAM_INFO4` (MS-NRPC 2.2.1.4.13), which a domain controller answers NTLM
+//! logons with, field by field; both are read here ([`crate::netlogon::SamInfo4`]).
 
 use core::ops::Range;
 
@@ -41,6 +44,8 @@ pub struct LogonInfo<'a> {
     pub kick_off_time: u64,
     /// `PasswordLastSet`.
     pub password_last_set: u64,
+    /// `UserSessionKey`: for NTLM; zero in a PAC.
+    pub user_session_key: UserSessionKey<'a>,
     groups: Rids<'a>,
     extra_count: u32,
     extra_entries: NdrReader<'a>,
@@ -75,7 +80,35 @@ impl Membership {
     }
 }
 
+/// `USER_SESSION_KEY` (MS-NRPC 2.2.1.4.2): secret, and therefore not printed.
+#[derive(Clone, Copy)]
+pub struct UserSessionKey<'a>(pub &'a [u8; 16]);
+
+impl core::fmt::Debug for UserSessionKey<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("UserSessionKey(..)")
+    }
+}
+
+/// Which of the sisters is read, and what only this one has.
+pub(crate) enum Sister<'s, 'a> {
+    /// `KERB_VALIDATION_INFO`: resource groups after `ExtraSids`.
+    Pac,
+    /// `NETLOGON_VALIDATION_SAM_INFO4`: strings after `ExtraSids`.
+    SamInfo4 {
+        /// `DnsLogonDomainName`.
+        dns_logon_domain_name: &'s mut Utf16<'a>,
+        /// `Upn`.
+        upn: &'s mut Utf16<'a>,
+    },
+}
+
+/// `DnsLogonDomainName`, `Upn`, `ExpansionString1` to `ExpansionString10`.
+const SAM_INFO4_STRINGS: usize = 12;
+
 impl<'a> LogonInfo<'a> {
+    /// `UserFlags`: nobody was proved; the authority lets unknown people in as a guest.
+    pub const GUEST: u32 = 1;
     /// `UserFlags`: `ExtraSids` is in use.
     pub const EXTRA_SIDS: u32 = 0x20;
     /// `UserFlags`: `ResourceGroupIds` is in use.
@@ -87,14 +120,15 @@ impl<'a> LogonInfo<'a> {
     /// As NDR has it: truncated, contradicting counts, a bad SID, trailing bytes.
     pub fn parse(bytes: &'a [u8], offset: usize) -> Result<Self, ParseError> {
         let mut ndr = NdrReader::serialized(FORMAT, bytes, offset)?;
-        let (info, ndr) = Self::read(&mut ndr, |_, _, _| {})?;
+        let (info, ndr) = Self::read(&mut ndr, Sister::Pac, |_, _, _| {})?;
         ndr.finish()?;
         Ok(info)
     }
 
     /// Reads all fields in their order and tells `seen` of each: its name, its value in words, and where it stands.
-    fn read<S: FnMut(&'static str, &dyn Fn() -> String, Range<usize>)>(
+    pub(crate) fn read<S: FnMut(&'static str, &dyn Fn() -> String, Range<usize>)>(
         ndr: &mut NdrReader<'a>,
+        sister: Sister<'_, 'a>,
         mut seen: S,
     ) -> Result<(Self, NdrReader<'a>), ParseError> {
         if !ndr.pointer()? {
@@ -129,8 +163,7 @@ impl<'a> LogonInfo<'a> {
         let group_count = flat!("GroupCount", u32, number);
         let groups = ndr.pointer()?;
         let user_flags = flat!("UserFlags", u32, user_flags_in_words);
-        // `UserSessionKey` is for NTLM and zero here.
-        ndr.array::<16>()?;
+        let user_session_key = UserSessionKey(ndr.array::<16>()?);
         let logon_server = ndr.string_header()?;
         let logon_domain_name = ndr.string_header()?;
         let logon_domain_id = ndr.pointer()?;
@@ -143,9 +176,20 @@ impl<'a> LogonInfo<'a> {
         ndr.u32()?;
         let extra_count = flat!("SidCount", u32, number);
         let extra = ndr.pointer()?;
-        let resource_domain = ndr.pointer()?;
-        let resource_count = flat!("ResourceGroupCount", u32, number);
-        let resource_groups = ndr.pointer()?;
+        let (mut resource_domain, mut resource_count, mut resource_groups) = (false, 0, false);
+        let mut strings = [None; SAM_INFO4_STRINGS];
+        match sister {
+            Sister::Pac => {
+                resource_domain = ndr.pointer()?;
+                resource_count = flat!("ResourceGroupCount", u32, number);
+                resource_groups = ndr.pointer()?;
+            }
+            Sister::SamInfo4 { .. } => {
+                for string in &mut strings {
+                    *string = Some(ndr.string_header()?);
+                }
+            }
+        }
 
         macro_rules! text {
             ($name:literal, $header:expr) => {{
@@ -199,6 +243,16 @@ impl<'a> LogonInfo<'a> {
         }
         let resource_domain = sid!("ResourceGroupDomainSid", resource_domain);
         let resource_groups = rids!("ResourceGroupIds", resource_groups, resource_count);
+        if let Sister::SamInfo4 { dns_logon_domain_name, upn } = sister {
+            let [dns, name, expansions @ ..] = strings;
+            if let (Some(dns), Some(name)) = (dns, name) {
+                *dns_logon_domain_name = text!("DnsLogonDomainName", dns);
+                *upn = text!("Upn", name);
+            }
+            for expansion in expansions.into_iter().flatten() {
+                ndr.string(expansion)?;
+            }
+        }
         let info = Self {
             effective_name,
             full_name,
@@ -213,6 +267,7 @@ impl<'a> LogonInfo<'a> {
             logoff_time,
             kick_off_time,
             password_last_set,
+            user_session_key,
             groups,
             extra_count,
             extra_entries,
@@ -297,7 +352,7 @@ fn user_flags_in_words(flags: u32) -> String {
     let names: &[(u32, &str)] = &[
         (LogonInfo::EXTRA_SIDS, "LOGON_EXTRA_SIDS"),
         (LogonInfo::RESOURCE_GROUPS, "LOGON_RESOURCE_GROUPS"),
-        (1, "LOGON_GUEST"),
+        (LogonInfo::GUEST, "LOGON_GUEST"),
     ];
     let names: Vec<_> = names.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
     format!("0x{flags:08x} {}", names.join(" ")).trim_end().to_owned()
@@ -337,53 +392,65 @@ impl NewLogonInfo<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         NdrWriter::serialized(out, |w| {
             w.pointer(true);
-            for time in [self.logon_time, NEVER, NEVER, self.password_last_set, self.password_last_set, NEVER] {
-                w.filetime(time);
-            }
-            let texts = [self.effective_name, self.full_name, "", "", "", ""];
-            texts.iter().for_each(|text| w.string_header(text));
-            w.u16(0);
-            w.u16(0);
-            w.u32(self.user_id);
-            w.u32(self.primary_group_id);
-            w.u32(self.group_ids.len() as u32);
-            w.pointer(true);
-            w.u32(if self.extra_sids.is_empty() { 0 } else { LogonInfo::EXTRA_SIDS });
-            w.bytes(&[0; 16]);
-            w.string_header(self.logon_server);
-            w.string_header(self.logon_domain_name);
-            w.pointer(true);
-            w.bytes(&[0; 8]);
-            w.u32(self.user_account_control);
-            w.u32(0);
-            w.filetime(0);
-            w.filetime(0);
-            w.u32(0);
-            w.u32(0);
-            w.u32(self.extra_sids.len() as u32);
-            w.pointer(!self.extra_sids.is_empty());
+            self.write_flat(w, &[0; 16], 0);
             w.pointer(false);
             w.u32(0);
             w.pointer(false);
+            self.write_deferred(w);
+        });
+    }
 
-            texts.iter().for_each(|text| w.string(text));
-            w.u32(self.group_ids.len() as u32);
-            for rid in self.group_ids {
-                w.u32(*rid);
+    /// The fields up to `ExtraSids`, flat.
+    pub(crate) fn write_flat(&self, w: &mut NdrWriter<'_>, user_session_key: &[u8; 16], user_flags: u32) {
+        for time in [self.logon_time, NEVER, NEVER, self.password_last_set, self.password_last_set, NEVER] {
+            w.filetime(time);
+        }
+        self.texts().iter().for_each(|text| w.string_header(text));
+        w.u16(0);
+        w.u16(0);
+        w.u32(self.user_id);
+        w.u32(self.primary_group_id);
+        w.u32(self.group_ids.len() as u32);
+        w.pointer(true);
+        w.u32(user_flags | if self.extra_sids.is_empty() { 0 } else { LogonInfo::EXTRA_SIDS });
+        w.bytes(user_session_key);
+        w.string_header(self.logon_server);
+        w.string_header(self.logon_domain_name);
+        w.pointer(true);
+        w.bytes(&[0; 8]);
+        w.u32(self.user_account_control);
+        w.u32(0);
+        w.filetime(0);
+        w.filetime(0);
+        w.u32(0);
+        w.u32(0);
+        w.u32(self.extra_sids.len() as u32);
+        w.pointer(!self.extra_sids.is_empty());
+    }
+
+    /// What the pointers of [`NewLogonInfo::write_flat`] lead to.
+    pub(crate) fn write_deferred(&self, w: &mut NdrWriter<'_>) {
+        self.texts().iter().for_each(|text| w.string(text));
+        w.u32(self.group_ids.len() as u32);
+        for rid in self.group_ids {
+            w.u32(*rid);
+            w.u32(USUAL);
+        }
+        w.string(self.logon_server);
+        w.string(self.logon_domain_name);
+        w.sid(&self.logon_domain_id);
+        if !self.extra_sids.is_empty() {
+            w.u32(self.extra_sids.len() as u32);
+            for _ in self.extra_sids {
+                w.pointer(true);
                 w.u32(USUAL);
             }
-            w.string(self.logon_server);
-            w.string(self.logon_domain_name);
-            w.sid(&self.logon_domain_id);
-            if !self.extra_sids.is_empty() {
-                w.u32(self.extra_sids.len() as u32);
-                for _ in self.extra_sids {
-                    w.pointer(true);
-                    w.u32(USUAL);
-                }
-                self.extra_sids.iter().for_each(|sid| w.sid(sid));
-            }
-        });
+            self.extra_sids.iter().for_each(|sid| w.sid(sid));
+        }
+    }
+
+    const fn texts(&self) -> [&str; 6] {
+        [self.effective_name, self.full_name, "", "", "", ""]
     }
 }
 
@@ -402,7 +469,7 @@ impl Explain for LogonInfo<'_> {
         let mut node = Node::branch(FORMAT, offset..offset + bytes.len(), "MS-PAC 2.5");
         let children = &mut node.children;
         let outcome = NdrReader::serialized(FORMAT, bytes, offset).and_then(|mut ndr| {
-            let (info, ndr) = LogonInfo::read(&mut ndr, |name, value, range| {
+            let (info, ndr) = LogonInfo::read(&mut ndr, Sister::Pac, |name, value, range| {
                 children.push(Node::leaf(name, value(), range));
             })?;
             ndr.finish()?;
