@@ -163,8 +163,7 @@ const IP_FLOOR: u8 = 0x09;
 mod tests {
     use super::*;
 
-    const TOWER: Tower =
-        Tower { interface: Syntax::NETLOGON, port: 49_153, address: Ipv4Addr::new(192, 0, 2, 10) };
+    const TOWER: Tower = Tower { interface: Syntax::NETLOGON, port: 49_153, address: Ipv4Addr::new(192, 0, 2, 10) };
 
     fn response(towers: &[Tower]) -> Vec<u8> {
         let mut out = Vec::new();

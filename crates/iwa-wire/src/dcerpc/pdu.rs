@@ -245,7 +245,8 @@ impl<'a> Pdu<'a> {
             };
             let is_stub = matches!(header.ptype, REQUEST | RESPONSE);
             let pad = usize::from(verifier.pad_length);
-            let kept = inside.len().checked_sub(pad).ok_or(start.error(ErrorKind::Value { what: "auth_pad_length" }))?;
+            let kept =
+                inside.len().checked_sub(pad).ok_or(start.error(ErrorKind::Value { what: "auth_pad_length" }))?;
             if !is_stub {
                 inside = inside.sub(FORMAT, kept)?;
             }
@@ -461,8 +462,13 @@ const ALTER_CONTEXT_RESP: u8 = 15;
 mod tests {
     use super::*;
 
-    const TOKEN: Verifier<'_> =
-        Verifier { auth_type: Verifier::NETLOGON, level: Verifier::PRIVACY, pad_length: 4, context_id: 7, value: &[9; 56] };
+    const TOKEN: Verifier<'_> = Verifier {
+        auth_type: Verifier::NETLOGON,
+        level: Verifier::PRIVACY,
+        pad_length: 4,
+        context_id: 7,
+        value: &[9; 56],
+    };
 
     fn samples() -> Vec<Pdu<'static>> {
         let bodies = [

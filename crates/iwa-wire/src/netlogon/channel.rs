@@ -287,8 +287,12 @@ mod tests {
             client_credential: [7; 8],
             flags: NegotiateFlags::ASKED,
         };
-        let answer =
-            Authenticated { server_credential: [8; 8], flags: NegotiateFlags(5), account_rid: 1105, status: 0xc000_0022 };
+        let answer = Authenticated {
+            server_credential: [8; 8],
+            flags: NegotiateFlags(5),
+            account_rid: 1105,
+            status: 0xc000_0022,
+        };
         let (mut stub, mut returned) = (Vec::new(), Vec::new());
         call.write(&mut stub);
         answer.write(&mut returned);

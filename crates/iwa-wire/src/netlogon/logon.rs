@@ -38,7 +38,10 @@ pub struct LogonSamLogonEx<'a> {
 impl fmt::Debug for LogonSamLogonEx<'_> {
     /// Without the responses: whoever reads one can guess passwords against it at leisure.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogonSamLogonEx").field("domain", &self.domain).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("LogonSamLogonEx")
+            .field("domain", &self.domain)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
