@@ -14,6 +14,7 @@
 //! | DCE/RPC PDUs, endpoint mapper | [`dcerpc`] | C706 12, MS-RPCE 2.2 |
 //! | Netlogon calls and tokens | [`netlogon`] | MS-NRPC 2.2, 3.5.4 |
 //! | UTF-16LE text | [`utf16`] | MS-DTYP 2.3.8 |
+//! | LDAP messages, filters, names | [`ldap`] | RFC 4511, RFC 4514, RFC 4515, RFC 2696 |
 //! | SID | [`sid`] | MS-DTYP 2.4.2 |
 //! | keytab | [`keytab`] | MIT keytab file format 2 |
 //! | credential cache | [`ccache`] | MIT credential cache file format 3 and 4 |
@@ -34,6 +35,7 @@ pub mod gss;
 pub mod header;
 pub mod keytab;
 pub mod krb5;
+pub mod ldap;
 pub mod ndr;
 pub mod netlogon;
 pub mod ntlm;

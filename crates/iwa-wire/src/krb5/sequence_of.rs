@@ -45,7 +45,12 @@ impl<'a, T: Element<'a>> SequenceOf<'a, T> {
     /// # Errors
     /// That of an element, and [`ErrorKind::Limit`].
     pub fn read(der: &mut Der<'a>) -> Result<Self, ParseError> {
-        let inside = der.enter(Tag::SEQUENCE)?;
+        Self::read_as(Tag::SEQUENCE, der)
+    }
+
+    /// The same under another tag: a SET OF, or an IMPLICIT one.
+    pub(crate) fn read_as(tag: Tag, der: &mut Der<'a>) -> Result<Self, ParseError> {
+        let inside = der.enter(tag)?;
         let (mut rest, mut count) = (inside, 0);
         while !rest.is_empty() {
             if count == T::LIMIT {
@@ -74,7 +79,11 @@ impl<'a, T: Element<'a>> SequenceOf<'a, T> {
     }
 
     pub(super) fn put(&self, w: &mut DerWriter<'_>) {
-        w.nest(Tag::SEQUENCE, |w| match self.0 {
+        self.put_as(Tag::SEQUENCE, w);
+    }
+
+    pub(crate) fn put_as(&self, tag: Tag, w: &mut DerWriter<'_>) {
+        w.nest(tag, |w| match self.0 {
             Repr::Der(der) => w.raw(der.peek()),
             Repr::Items(items) => items.iter().for_each(|item| item.put(w)),
         });
