@@ -28,6 +28,12 @@ pub(crate) struct Options<'a> {
     pub(crate) windows: Option<&'a str>,
     /// Lines for `[kerberos]` besides the keytab.
     pub(crate) kerberos: &'a str,
+    /// More addresses, each with a comma before it.
+    pub(crate) listen: &'a str,
+    /// Files beside the configuration, by name.
+    pub(crate) files: &'a [(&'a str, &'a str)],
+    /// Lines at its end.
+    pub(crate) more: &'a str,
     /// A keytab and `krb5.conf` of another KDC instead of our own.
     pub(crate) foreign: Option<(&'a Path, &'a Path)>,
 }
@@ -69,7 +75,7 @@ impl Lab {
         let windows = options.windows.unwrap_or("providers = [\"Negotiate\", \"NTLM\"]");
         let config = format!(
             r#"[server]
-listen = ["127.0.0.1:{port}"]
+listen = ["127.0.0.1:{port}"{listen}]
 
 [authentication]
 anonymous = false
@@ -96,12 +102,18 @@ path = "/admin"
 files = "{site}/admin"
 inherit = false
 allow = {{ roles = ["Web Admins"] }}
-"#,
+
+{more}"#,
+            listen = options.listen,
+            more = options.more,
             port = lab.port,
             kerberos = options.kerberos,
             logs = lab.path("logs"),
             site = site.display(),
         );
+        for (name, content) in options.files {
+            std::fs::write(lab.path(name), content).expect("written");
+        }
         let file = lab.path("iwa.toml");
         std::fs::write(&file, config).expect("the configuration can be written");
         lab.daemon("serve", Command::new(IWA).args(["serve", "--config", &file]), lab.port);

@@ -11,3 +11,4 @@ mod java;
 mod lab;
 mod mit;
 mod python;
+mod tls;

@@ -12,6 +12,8 @@ const browser = await puppeteer.launch({
   browser: 'firefox',
   executablePath: '/usr/bin/firefox-esr',
   headless: true,
+  // The test's certificate is its own.
+  acceptInsecureCerts: url.startsWith('https:'),
   env: { ...process.env, HOME: profile },
   extraPrefsFirefox: {
     'network.negotiate-auth.trusted-uris': username ? '' : 'localhost',

@@ -6,7 +6,7 @@ use iwa_wire::explain::hex;
 use iwa_wire::gss::{InitialToken, MechType};
 use iwa_wire::spnego::NegotiationToken;
 
-use crate::binding::{BindingPolicy, ChannelBindings};
+use crate::binding::{Binding, BindingPolicy, ChannelBindings};
 use crate::env::{Env, UnixTime};
 use crate::identity::{Identity, Mechanism};
 use crate::ports::{LogonError, LogonInfo, NetworkLogon, ReplayKey, ReplayVerdict};
@@ -42,6 +42,7 @@ pub struct AcceptorConfig {
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     config: Arc<AcceptorConfig>,
+    terminators: ChannelBindings,
 }
 
 impl Acceptor {
@@ -54,13 +55,21 @@ impl Acceptor {
             Mechanism::Ntlm => ntlm,
             Mechanism::Basic => false,
         });
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), terminators: ChannelBindings::none() }
+    }
+
+    /// The same, behind proxies that end the clients' TLS with certificates of these bindings: a client may present any of them
+    /// instead of those of its own connection.
+    #[must_use]
+    pub fn with_terminators(self, terminators: ChannelBindings) -> Self {
+        Self { terminators, ..self }
     }
 
     /// Begins a handshake on a connection with these channel bindings.
     #[must_use]
     pub fn accept(&self, scheme: Scheme, bindings: &ChannelBindings) -> Handshake {
-        let terms = Terms { acceptor: self.clone(), scheme, bindings: bindings.clone(), ntlm: true };
+        let bindings = bindings.clone().or(&self.terminators);
+        let terms = Terms { acceptor: self.clone(), scheme, bindings, ntlm: true };
         Handshake { terms, state: State::Initial }
     }
 
@@ -385,17 +394,20 @@ pub struct Established {
     pub expires: Option<UnixTime>,
     /// Credentials that the client forwarded (Kerberos).
     pub delegated: Option<krb5::acceptor::Delegated>,
+    /// How the client is tied to its TLS connection.
+    pub binding: Binding,
     /// Something the operator should know although the client is in (a downgrade from Kerberos to NTLM).
     pub note: Option<&'static str>,
 }
 
 fn from_kerberos(context: krb5::acceptor::Context) -> Established {
-    let krb5::acceptor::Context { identity, expires, delegated, .. } = context;
-    Established { identity, expires: Some(expires), delegated, note: None }
+    let krb5::acceptor::Context { identity, expires, delegated, binding, .. } = context;
+    Established { identity, expires: Some(expires), delegated, binding, note: None }
 }
 
 fn from_ntlm(context: ntlm::acceptor::Context, note: Option<&'static str>) -> Established {
-    Established { identity: context.identity, expires: None, delegated: None, note }
+    let ntlm::acceptor::Context { identity, binding, .. } = context;
+    Established { identity, expires: None, delegated: None, binding, note }
 }
 
 /// Runs a step of a negotiation. When it fails, the client gets a `reject`, unless the step wrote one with more in it. A

@@ -3,7 +3,10 @@
 use core::fmt;
 use core::net::IpAddr;
 
+use iwa_wire::ParseError;
+use iwa_wire::x509::{Certificate, SignatureHash};
 use md5::{Digest as _, Md5};
+use sha2::{Sha224, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use crate::reject::Peer;
@@ -23,6 +26,23 @@ impl ChannelBindings {
     #[must_use]
     pub const fn none() -> Self {
         Self { digests: Vec::new(), peer: None }
+    }
+
+    /// `tls-server-end-point` of a server with this certificate, in DER. The hash is that of the certificate's signature, but
+    /// SHA-256 for MD5 and SHA-1 (RFC 5929 4.1). For a signature without a hash of its own, such as Ed25519, the RFC defines
+    /// nothing; clients that send bindings then use SHA-256.
+    ///
+    /// # Errors
+    /// It is no certificate.
+    pub fn of_certificate(certificate: &[u8]) -> Result<Self, ParseError> {
+        Ok(match Certificate::parse(certificate)?.signature_hash {
+            SignatureHash::Md5 | SignatureHash::Sha1 | SignatureHash::Sha256 | SignatureHash::Undefined => {
+                Self::tls_server_end_point(&Sha256::digest(certificate))
+            }
+            SignatureHash::Sha224 => Self::tls_server_end_point(&Sha224::digest(certificate)),
+            SignatureHash::Sha384 => Self::tls_server_end_point(&Sha384::digest(certificate)),
+            SignatureHash::Sha512 => Self::tls_server_end_point(&Sha512::digest(certificate)),
+        })
     }
 
     /// `tls-server-end-point` of a server whose certificate hashes to `certificate_hash` (RFC 5929 4.1).
@@ -90,13 +110,36 @@ pub enum BindingPolicy {
     None,
     /// A client without bindings may in; one with wrong bindings may not.
     Allow,
+    /// As [`BindingPolicy::Allow`], and whoever [`BindingPolicy::Require`] would keep out is told of
+    /// ([`BindingChecked::binding`]).
+    Report,
     /// Only a client with right bindings may in.
     Require,
 }
 
 /// The channel bindings were held against the policy. Made by [`BindingPolicy::check`] alone.
 #[derive(Debug)]
-pub struct BindingChecked(());
+pub struct BindingChecked(Binding);
+
+impl BindingChecked {
+    /// What was found.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        self.0
+    }
+}
+
+/// How a client that was let in is tied to its channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Binding {
+    /// The policy did not ask.
+    #[default]
+    Unchecked,
+    /// The client's bindings are those of the channel.
+    Bound,
+    /// It sent none, or there is no channel to hold them against: [`BindingPolicy::Require`] would have refused it.
+    Unbound,
+}
 
 impl BindingPolicy {
     /// Holds what a client presents against the channel. `None` and sixteen zeros both mean that the client knows of no
@@ -107,13 +150,14 @@ impl BindingPolicy {
     pub fn check(self, ours: &ChannelBindings, presented: Option<&[u8; 16]>) -> Result<BindingChecked, Peer> {
         let presented = presented.filter(|digest| !bool::from(digest.ct_eq(&[0; 16])));
         match (self, presented) {
-            (Self::None, _) | (Self::Allow, None) => Ok(BindingChecked(())),
+            (Self::None, _) => Ok(BindingChecked(Binding::Unchecked)),
+            (Self::Allow | Self::Report, None) => Ok(BindingChecked(Binding::Unbound)),
             // On plain HTTP there is nothing to hold a binding against; `require` demands TLS.
-            (Self::Allow, Some(_)) if ours.is_none() => Ok(BindingChecked(())),
-            (Self::Allow | Self::Require, Some(digest)) => {
+            (Self::Allow | Self::Report, Some(_)) if ours.is_none() => Ok(BindingChecked(Binding::Unbound)),
+            (Self::Allow | Self::Report | Self::Require, Some(digest)) => {
                 // Every digest is compared, so that the time tells nothing of which one matched.
                 let matched = ours.digests.iter().fold(0u8, |found, own| found | own.ct_eq(digest).unwrap_u8());
-                if matched == 1 { Ok(BindingChecked(())) } else { Err(Peer::BindingMismatch) }
+                if matched == 1 { Ok(BindingChecked(Binding::Bound)) } else { Err(Peer::BindingMismatch) }
             }
             (Self::Require, None) => Err(Peer::BindingMissing),
         }
@@ -130,24 +174,49 @@ mod tests {
         let right = tls.presented();
         let wrong = [9; 16];
         let zero = [0; 16];
-        use BindingPolicy::{Allow, None as Off, Require};
-        for (policy, presented, accepted) in [
-            (Off, None, true),
-            (Off, Some(&zero), true),
-            (Off, Some(&wrong), true),
-            (Off, Some(&right), true),
-            (Allow, None, true),
-            (Allow, Some(&zero), true),
-            (Allow, Some(&wrong), false),
-            (Allow, Some(&right), true),
-            (Require, None, false),
-            (Require, Some(&zero), false),
-            (Require, Some(&wrong), false),
-            (Require, Some(&right), true),
+        use BindingPolicy::{Allow, None as Off, Report, Require};
+        let accepted = |binding| Ok(binding);
+        for (policy, presented, wanted) in [
+            (Off, None, accepted(Binding::Unchecked)),
+            (Off, Some(&zero), accepted(Binding::Unchecked)),
+            (Off, Some(&wrong), accepted(Binding::Unchecked)),
+            (Off, Some(&right), accepted(Binding::Unchecked)),
+            (Allow, None, accepted(Binding::Unbound)),
+            (Allow, Some(&zero), accepted(Binding::Unbound)),
+            (Allow, Some(&wrong), Err(Peer::BindingMismatch)),
+            (Allow, Some(&right), accepted(Binding::Bound)),
+            (Report, None, accepted(Binding::Unbound)),
+            (Report, Some(&zero), accepted(Binding::Unbound)),
+            (Report, Some(&wrong), Err(Peer::BindingMismatch)),
+            (Report, Some(&right), accepted(Binding::Bound)),
+            (Require, None, Err(Peer::BindingMissing)),
+            (Require, Some(&zero), Err(Peer::BindingMissing)),
+            (Require, Some(&wrong), Err(Peer::BindingMismatch)),
+            (Require, Some(&right), accepted(Binding::Bound)),
         ] {
-            assert_eq!(policy.check(&tls, presented).is_ok(), accepted, "{policy:?} {presented:?}");
+            let found = policy.check(&tls, presented).map(|checked| checked.binding());
+            assert_eq!(found, wanted, "{policy:?} {presented:?}");
         }
         assert!(Require.check(&ChannelBindings::none(), Some(&right)).is_err());
         assert!(Allow.check(&tls.clone().or(&ChannelBindings::tls_server_end_point(&[8; 32])), Some(&right)).is_ok());
+    }
+
+    /// The hashes are those of `openssl dgst`, over certificates that OpenSSL made.
+    #[test]
+    fn a_certificate_is_hashed_as_it_was_signed_and_never_with_md5_or_sha_1() {
+        const CERTIFICATES: [(&[u8], &str); 5] = [
+            (include_bytes!("../../iwa-wire/tests/certificates/md5.der"), "eb98dc450791212ddb67f9e00a35b8df2a7a8a1ffec538ebd1f51a3135466979"),
+            (include_bytes!("../../iwa-wire/tests/certificates/sha1.der"), "c1df892f5e5ef0f64a807d7d6d404a42843ac7548127d1b519480f4670d4280f"),
+            (include_bytes!("../../iwa-wire/tests/certificates/pss.der"), "b2d317dafd864d6b9a911ba85a733652230d37ef29ecc26ff0593aa17311787c"),
+            (include_bytes!("../../iwa-wire/tests/certificates/ec384.der"), "88de8eb22c3f51ce7b313e2f315c17eccd99106225f127696fb43a76cb6893dd4170462024df024ab5f079d0165c6296"),
+            (include_bytes!("../../iwa-wire/tests/certificates/ed.der"), "b27e0f76dc4ea11345ae9ed8831a0f9ebb8667dd3d360661ee2a0d11833033bb"),
+        ];
+        for (certificate, hash) in CERTIFICATES {
+            let hash: Vec<u8> =
+                (0..hash.len()).step_by(2).map(|at| u8::from_str_radix(&hash[at..at + 2], 16).unwrap()).collect();
+            let found = ChannelBindings::of_certificate(certificate).unwrap();
+            assert_eq!(found, ChannelBindings::tls_server_end_point(&hash));
+        }
+        assert!(ChannelBindings::of_certificate(b"-----BEGIN CERTIFICATE-----").is_err());
     }
 }

@@ -36,7 +36,7 @@ pub mod secret;
 pub mod spnego;
 
 pub use accept::{Accept, Acceptor, Established, Handshake, NeedLogon, NeedReplayCheck, Scheme};
-pub use binding::{BindingPolicy, ChannelBindings};
+pub use binding::{Binding, BindingPolicy, ChannelBindings};
 pub use env::{Entropy, Env, UnixTime};
 pub use identity::{Account, Identity, Mechanism};
 pub use nt_status::NtStatus;

@@ -9,3 +9,4 @@ pub mod kdc_server;
 pub mod krb5_conf;
 pub mod local;
 pub mod machine;
+pub mod tls;

@@ -18,7 +18,7 @@ use http::header::{FORWARDED, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap, Version};
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
 use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
-use iwa_auth::{Accept, Acceptor, Env, Established, Handshake, Identity, Mechanism, Scheme};
+use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme};
 
 use crate::challenge::{Challenges, FinalToken, Provider, token_line};
 use crate::connection::{Connection, HalfOpen, Halfway, Known, State};
@@ -109,6 +109,8 @@ pub struct Admitted {
     pub final_token: FinalToken,
     /// Credentials that the client forwarded with this request (Kerberos).
     pub delegated: Option<iwa_auth::krb5::acceptor::Delegated>,
+    /// How this request's token is tied to the TLS connection; unchecked if it has none.
+    pub binding: Binding,
     /// What the operator should know although the client is in.
     pub note: Option<&'static str>,
 }
@@ -286,7 +288,7 @@ impl Authenticator {
                 }
             },
             Ok(Step::Established(established)) => {
-                let Established { identity, expires, delegated, note } = *established;
+                let Established { identity, expires, delegated, binding, note } = *established;
                 if !self.policy.providers.iter().any(|p| p.scheme() == scheme && p.takes(identity.mechanism())) {
                     let off = Forbidden::MechanismOff(identity.mechanism());
                     return self.refuse(connection, off.into(), Some(scheme), &[]);
@@ -305,6 +307,7 @@ impl Authenticator {
                     by_token: true,
                     final_token,
                     delegated,
+                    binding,
                     note,
                 });
             }

@@ -79,6 +79,8 @@ pub struct Mint {
     pub checksum: MintChecksum,
     /// The channel bindings in the checksum 0x8003.
     pub bindings: [u8; 16],
+    /// Whether the client says that it knows of channel bindings: `KERB_AP_OPTIONS_CBT` (MS-KILE 2.2.5).
+    pub says_cbt: bool,
     /// The flags in the checksum 0x8003; `DELEG` follows from [`Mint::delegated`].
     pub gss_flags: u32,
     /// A KRB-CRED in the checksum 0x8003.
@@ -287,6 +289,7 @@ impl Mint {
             made: now,
             checksum: MintChecksum::Gss,
             bindings: [0; 16],
+            says_cbt: false,
             gss_flags: gss_flags::INTEG | gss_flags::CONF,
             delegated: None,
             subkey: Some(key(aes, 0x5b)),
@@ -396,6 +399,10 @@ impl Mint {
             extensions: &[],
         }
         .write(&mut gss);
+        let options = [AuthDataElement { ad_type: ad_type::AP_OPTIONS, ad_data: &0x4000_u32.to_le_bytes() }];
+        let mut relevant = Vec::new();
+        AuthorizationData::of(&options).write(&mut relevant);
+        let elements = [AuthDataElement { ad_type: ad_type::IF_RELEVANT, ad_data: &relevant }];
         let authenticator = Authenticator {
             crealm: client.realm(),
             cname: client.name(),
@@ -408,7 +415,7 @@ impl Mint {
             ctime: KerberosTime(self.made.secs()),
             subkey: self.subkey.as_ref().map(|key| EncryptionKey { etype: key.etype().number(), value: key.expose() }),
             seq_number: self.sequence,
-            authorization_data: None,
+            authorization_data: self.says_cbt.then_some(AuthorizationData::of(&elements)),
         };
         let mut plain = Vec::new();
         authenticator.write(&mut plain);

@@ -20,6 +20,7 @@
 //! | credential cache | [`ccache`] | MIT credential cache file format 3 and 4 |
 //! | names in both | [`counted`] | the same |
 //! | DER | [`der`] | X.690 |
+//! | X.509 certificates | [`x509`] | RFC 5280 |
 //! | which of these is it? | [`sniff`] | - |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice, clippy::panic, clippy::expect_used))]
@@ -45,6 +46,7 @@ pub mod sid;
 pub mod sniff;
 pub mod spnego;
 pub mod utf16;
+pub mod x509;
 
 pub use error::{ErrorKind, ParseError};
 pub use reader::Reader;

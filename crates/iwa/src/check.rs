@@ -10,12 +10,14 @@ use iwa_auth::krb5::etype::Etype;
 use iwa_auth::{BindingPolicy, Mechanism};
 use iwa_domain::local::LocalAccounts;
 use iwa_http::Provider;
-use iwa_wire::explain::printable;
+use iwa_wire::explain::{hex, printable};
 
 use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
+use crate::gateway::certificate::Served;
 use crate::gateway::names::Resolved;
+use crate::gateway::terminators::Terminator;
 
 /// Check a configuration, and say in words what it means.
 ///
@@ -69,6 +71,11 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         let reach = if address.ip().is_loopback() { "this machine only" } else { "other machines too, without TLS" };
         page.line("listen", format_args!("http://{address} ({reach})"));
     }
+    for address in &config.server.listen_tls {
+        let reach = if address.ip().is_loopback() { "this machine only" } else { "other machines too" };
+        page.line("listen", format_args!("https://{address} ({reach})"));
+    }
+    certificates(&mut page, config);
     sign_in(&mut page, config);
     kerberos(&mut page, config);
     accounts(&mut page, config);
@@ -131,9 +138,31 @@ fn sign_in(page: &mut Page, config: &Config) {
             BindingPolicy::Allow => {
                 "channel bindings must be right where a client sends them (extended protection: allow)"
             }
+            BindingPolicy::Report => {
+                "as allow, and the log tells whom \"require\" would keep out (extended protection: report)"
+            }
             BindingPolicy::Require => "channel bindings are demanded (extended protection: require)",
         },
     );
+    for terminator in &config.authentication.terminators {
+        match terminator {
+            Terminator::File(file) => page.more(format_args!("behind a proxy with the certificate {}", file.display())),
+            Terminator::Hash(hash) => page.more(format_args!("behind a proxy with the certificate {}", hex(hash))),
+        }
+    }
+}
+
+fn certificates(page: &mut Page, config: &Config) {
+    for (number, files) in config.tls.iter().flat_map(|tls| &tls.certificates).enumerate() {
+        page.line("certificate", files.certificate.display());
+        // It could be read a moment ago.
+        if let Ok(served) = Served::read(files) {
+            page.more(served.facts.in_words());
+        }
+        if number == 0 {
+            page.more("for every name that no other has");
+        }
+    }
 }
 
 /// Which routes let in whoever does not sign in.

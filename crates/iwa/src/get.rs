@@ -15,7 +15,8 @@ use http::{Method, Request, StatusCode, Version};
 use iwa_auth::initiate::{Framing, Initiator, InitiatorConfig};
 use iwa_auth::krb5::client::Delegation;
 use iwa_auth::reject::{Peer, Policy, Reason};
-use iwa_auth::{ChannelBindings, Mechanism, Scheme};
+use iwa_auth::{Mechanism, Scheme};
+use iwa_domain::tls::Roots;
 use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
 use iwa_http::{HostList, Os, Provider};
 
@@ -35,7 +36,7 @@ use url::Url;
 /// that it is the server (nothing is printed then); 5 the user is in, or nobody asked, and the answer is 4xx or 5xx.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// What to fetch: http://host[:port]/path. Redirections are shown, not followed.
+    /// What to fetch: https://host[:port]/path or http://host[:port]/path. Redirections are shown, not followed.
     url: String,
     /// The schemes to speak, in IIS's words: Negotiate, Negotiate:Kerberos, NTLM.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "Negotiate,NTLM")]
@@ -69,6 +70,9 @@ pub(crate) struct Args {
     /// A header line of the request: `Name: value`.
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     headers: Vec<String>,
+    /// Trust the authorities of this file, in PEM, besides those of the system. Certificates are always verified.
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// Fetch so many times over the same connection.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
@@ -165,33 +169,41 @@ async fn get(args: &Args) -> Result<StatusCode, Failure> {
         host_allowed: credentials.named || allowed(args, &url)?,
         host: url.authority(),
     };
+    let tls = match url.tls {
+        true => {
+            let roots = Roots { files: args.cacert.iter().cloned().collect(), ..Roots::default() };
+            Some(iwa_domain::tls::client_config(&roots).map_err(Failure::usage)?)
+        }
+        false => None,
+    };
+    let mut connection = Connection::open(&url, tls.as_ref()).await?;
     let initiator = Initiator::new(InitiatorConfig {
         host: url.host.clone(),
         credentials: credentials.credentials,
         mechanisms,
         mutual: !args.danger_no_mutual,
         delegation: if args.delegate { Delegation::IfTrusted } else { Delegation::No },
-        bindings: ChannelBindings::none(),
+        bindings: connection.bindings.clone(),
         framing: if args.bare { Framing::Bare } else { Framing::Spnego },
     });
 
-    let mut connection = Connection::open(&url).await?;
     let mut last = StatusCode::OK;
     for _ in 0..args.repeat.max(1) {
         let mut exchange = Exchange::new(&policy, &initiator, &kdcs, &Os);
-        let fetched = page(args, &url, &request, &mut exchange, &mut connection).await;
+        let again = || Connection::open(&url, tls.as_ref());
+        let fetched = page(args, &request, &mut exchange, &mut connection, again).await;
         last = fetched.map_err(|failure| failure.for_want_of(credentials.missing.as_deref()))?;
     }
     Ok(last)
 }
 
 /// One page, however many requests it takes.
-async fn page(
+async fn page<F: Future<Output = Result<Connection, Failure>>>(
     args: &Args,
-    url: &Url,
     request: &Request<Bytes>,
     exchange: &mut Exchange<'_>,
     connection: &mut Connection,
+    open: impl Fn() -> F,
 ) -> Result<StatusCode, Failure> {
     let mut authorization: Option<(HeaderName, HeaderValue)> = None;
     loop {
@@ -199,7 +211,12 @@ async fn page(
         if let Some((name, value)) = authorization.take() {
             request.headers_mut().insert(name, value);
         } else if !connection.is_open().await {
-            *connection = Connection::open(url).await?;
+            let new = open().await?;
+            if new.bindings != connection.bindings {
+                // The credentials are tied to the certificate of the first connection.
+                return Err(Failure::unreachable("the server shows another certificate on its next connection: try again"));
+            }
+            *connection = new;
         }
         if args.verbose {
             let target = request.uri().to_string();
@@ -268,7 +285,7 @@ fn allowed(args: &Args, url: &Url) -> Result<bool, Failure> {
     for patterns in &args.allow {
         hosts.add(patterns).map_err(|error| Failure::usage(format!("--allow: {error}")))?;
     }
-    Ok(hosts.allows("http", &url.host, url.port))
+    Ok(hosts.allows(url.scheme(), &url.host, url.port))
 }
 
 fn request(args: &Args, url: &Url) -> Result<Request<Bytes>, Failure> {

@@ -49,8 +49,8 @@ async fn serve(config: &Config, file: &Path) -> Result<(), Problem> {
     // The signals are listened for before anybody is told that the server runs.
     let mut stop = Stop::new()?;
     let running = gateway::start(config, Some(file.to_owned()), audit).await?;
-    for address in running.addresses() {
-        tracing::info!("listening on http://{address}");
+    for url in running.urls() {
+        tracing::info!("listening on {url}");
     }
     let signal = stop.wait().await;
     tracing::info!("{signal}: requests under way may end");

@@ -22,7 +22,7 @@ use super::mic::{MicKey, Sender};
 use super::pac::{Authorization, PacPolicy, PacVerified};
 use super::replay::NotReplayed;
 use super::usage;
-use crate::binding::{BindingChecked, BindingPolicy, ChannelBindings};
+use crate::binding::{Binding, BindingChecked, BindingPolicy, ChannelBindings};
 use crate::env::{Env, UnixTime};
 use crate::identity::Identity;
 use crate::ports::{ReplayKey, ReplayVerdict};
@@ -191,6 +191,7 @@ impl Pending {
         };
         let Authorization { account, groups } = self.authorization;
         Ok(Context {
+            binding: self.bindings.binding(),
             identity: Identity::from_kerberos(account, groups, not_replayed, self.bindings, self.pac),
             expires: self.ticket_end,
             delegated: self.delegated,
@@ -209,6 +210,8 @@ pub struct Context {
     pub expires: UnixTime,
     /// What the client forwarded.
     pub delegated: Option<Delegated>,
+    /// How the client is tied to its TLS connection.
+    pub binding: Binding,
     mic: MicKey,
     sequence: u64,
 }

@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::crypto::{self, Sender};
 use super::session::Session;
-use crate::binding::{BindingChecked, BindingPolicy, ChannelBindings};
+use crate::binding::{Binding, BindingChecked, BindingPolicy, ChannelBindings};
 use crate::env::{Env, UnixTime};
 use crate::identity::Identity;
 use crate::ports::{LogonError, LogonInfo, NetworkLogon};
@@ -372,9 +372,10 @@ impl Pending {
             // The client announced none under its proof, and the policy did not ask.
             None => MicVerified(()),
         };
+        let binding = self.binding.binding();
         let identity = Identity::from_ntlm(account, groups, logon_verified, mic_verified, self.binding);
         let session = Session::new(self.flags, exported_session_key, Sender::Server);
-        Ok(Context { identity, session })
+        Ok(Context { identity, binding, session })
     }
 }
 
@@ -383,6 +384,8 @@ impl Pending {
 pub(crate) struct Context {
     /// Who the client is.
     pub(crate) identity: Identity,
+    /// How the client is tied to its TLS connection.
+    pub(crate) binding: Binding,
     session: Session,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | section | IIS |
 //! |---|---|
-//! | `[server]` | `<bindings>` |
+//! | `[server]`, `[tls]` | `<bindings>` and the certificates bound to them |
 //! | `[authentication]` | `<anonymousAuthentication>`, `<basicAuthentication>`, `<windowsAuthentication>`, `<extendedProtection>` |
 //! | `[kerberos]`, `[ntlm]`, `[accounts]` | the machine: its keytab, its names, its SAM |
 //! | `[[domain]]` | the domains the machine is a member of, and their controllers |
@@ -17,6 +17,7 @@ mod keytab;
 mod raw;
 mod read;
 mod routes;
+mod tls;
 mod together;
 mod value;
 
@@ -32,6 +33,7 @@ use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_domain::local::Lockout;
 
 use crate::gateway::authorize::Rule;
+use crate::gateway::terminators::Terminator;
 
 pub(crate) use domain::Domain;
 pub(crate) use keytab::KeytabSummary;
@@ -46,6 +48,8 @@ pub(crate) const DEFAULT_STATE: &str = "/var/lib/iwa";
 pub(crate) struct Config {
     /// Where the server listens.
     pub(crate) server: Server,
+    /// TLS; `None` without `[tls]`.
+    pub(crate) tls: Option<Tls>,
     /// Who is signed in, and how.
     pub(crate) authentication: Authentication,
     /// Kerberos; `None` without `[kerberos]` and without a domain that brings keys.
@@ -67,8 +71,28 @@ pub(crate) struct Config {
 /// `[server]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Server {
-    /// `listen`: addresses and ports.
+    /// `listen`: addresses and ports of HTTP in clear.
     pub(crate) listen: Vec<SocketAddr>,
+    /// `listen`: those with `https://`.
+    pub(crate) listen_tls: Vec<SocketAddr>,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// `[[tls.certificate]]`, at least one; the first answers clients whose name no other has.
+    pub(crate) certificates: Vec<CertificateFiles>,
+    /// `handshake-timeout`: how long a client may take until HTTP begins.
+    pub(crate) handshake_timeout: Duration,
+}
+
+/// `[[tls.certificate]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    /// `certificate`: the chain, the server's own first, in PEM.
+    pub(crate) certificate: PathBuf,
+    /// `key`: its private key, in PEM.
+    pub(crate) key: PathBuf,
 }
 
 /// `[authentication]` and what is below it.
@@ -78,6 +102,8 @@ pub(crate) struct Authentication {
     pub(crate) policy: iwa_http::Policy,
     /// `extended-protection`, `token-checking`.
     pub(crate) token_checking: BindingPolicy,
+    /// `extended-protection`, `terminator-certificates`: of proxies that end the clients' TLS.
+    pub(crate) terminators: Vec<Terminator>,
 }
 
 /// `[kerberos]`.
@@ -263,7 +289,7 @@ impl Config {
     /// The classic IIS page: anonymous off, Negotiate and NTLM offered, everything served to everybody who signs in.
     pub(crate) fn for_demo(listen: SocketAddr, keytab: PathBuf, state: PathBuf) -> Self {
         Self {
-            server: Server { listen: vec![listen] },
+            server: Server { listen: vec![listen], ..Server::default() },
             kerberos: Some(Kerberos::with_keytab(keytab)),
             accounts: Some(Accounts { state, lockout: Lockout::default() }),
             routes: vec![Route { path: "/".to_owned(), files: None, rules: vec![Rule::allow_all()] }],

@@ -163,7 +163,9 @@ impl<'a> Section<'a> {
             None => Vec::new(),
             Some(value) => match value.get_ref() {
                 DeValue::Array(array) => {
-                    array.iter().filter_map(|value| section(value, format!("[[{key}]]"))).collect()
+                    let above = self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+                    let title = above.map_or_else(|| format!("[[{key}]]"), |above| format!("[[{above}.{key}]]"));
+                    array.iter().filter_map(|value| section(value, title.clone())).collect()
                 }
                 _ => section(value, key.to_owned()).into_iter().collect(),
             },

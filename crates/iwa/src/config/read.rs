@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iwa_auth::BindingPolicy;
 use iwa_domain::local::{LocalAccounts, Lockout, Snapshot};
 use iwa_http::Provider;
 use toml::de::DeTable;
@@ -66,6 +65,7 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn config(&self, root: Section<'a>) -> Config {
         let server = self.server(root.section("server"));
+        let tls = self.tls(root.section("tls"), &server);
         let domains = self.domains(root.sections("domain"));
         let kerberos = self.kerberos(root.section("kerberos"), &domains);
         let ntlm = self.ntlm(root.section("ntlm"));
@@ -76,23 +76,27 @@ impl<'a> Reading<'a> {
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         root.finish();
-        let config = Config { server, authentication, kerberos, ntlm, accounts, domains, routes, log, limits };
+        let config = Config { server, tls, authentication, kerberos, ntlm, accounts, domains, routes, log, limits };
         self.together(&config, snapshot.as_deref());
         config
     }
 
     fn server(&self, section: Section<'a>) -> Server {
-        let mut listen = Vec::new();
+        let (mut listen, mut listen_tls) = (Vec::new(), Vec::new());
         match section.strings("listen") {
             Some(addresses) => {
                 if addresses.value.is_empty() {
                     self.report.error(addresses.span, "listen: wanted at least one address; found none");
                 }
                 for At { value, span } in addresses.value {
+                    let (value, listen, other) = match value.strip_prefix("https://") {
+                        Some(value) => (value, &mut listen_tls, &listen),
+                        None => (value.strip_prefix("http://").unwrap_or(value), &mut listen, &listen_tls),
+                    };
                     match value::address(value) {
                         Ok(found) => {
                             for address in found {
-                                if listen.contains(&address) && address.port() != 0 {
+                                if (listen.contains(&address) || other.contains(&address)) && address.port() != 0 {
                                     self.report.error(span.clone(), format!("listen: {address} stands here twice"));
                                 }
                                 listen.push(address);
@@ -110,7 +114,7 @@ impl<'a> Reading<'a> {
             ),
         }
         section.finish();
-        Server { listen }
+        Server { listen, listen_tls }
     }
 
     fn authentication(&self, section: Section<'a>, have: Have, server: &Server) -> Authentication {
@@ -174,20 +178,10 @@ impl<'a> Reading<'a> {
         if let Some(pins) = windows.boolean("proxy-pins-connections") {
             policy.proxy_pins_connections = pins.value;
         }
-        let protection = windows.section("extended-protection");
-        let words =
-            [("none", BindingPolicy::None), ("allow", BindingPolicy::Allow), ("require", BindingPolicy::Require)];
-        if let Some(checking) = protection.word("token-checking", &words) {
-            authentication.token_checking = checking.value;
-            if checking.value == BindingPolicy::Require {
-                self.report.error(
-                    checking.span,
-                    "token-checking = \"require\" ties every client to its TLS connection, and this server listens without TLS: \
-                     nobody could sign in; wanted \"none\" or \"allow\"",
-                );
-            }
-        }
-        protection.finish();
+        let (checking, terminators) =
+            self.protection(windows.section("extended-protection"), server, &authentication.policy);
+        authentication.token_checking = checking;
+        authentication.terminators = terminators;
         windows.finish();
         section.finish();
 

@@ -15,10 +15,10 @@ use crate::gateway::path::covers;
 
 /// A directory with everything that a configuration may name: `www`, `www/in`, `http.keytab`, `state`,
 /// `domains/corp.example.test`.
-struct World(PathBuf);
+pub(super) struct World(pub(super) PathBuf);
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("iwa-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -56,12 +56,12 @@ impl World {
         Self(dir)
     }
 
-    fn parse(&self, text: &str) -> Result<Loaded, Vec<Problem>> {
+    pub(super) fn parse(&self, text: &str) -> Result<Loaded, Vec<Problem>> {
         parse(&self.0.join("iwa.toml"), text)
     }
 
     /// The problems as `line:column severity message`, or the warnings of one that loads.
-    fn problems(&self, text: &str) -> Vec<String> {
+    pub(super) fn problems(&self, text: &str) -> Vec<String> {
         let problems = self.parse(text).map_or_else(|problems| problems, |loaded| loaded.warnings);
         let shown = problems.iter().map(|problem| {
             let (line, column) = problem.at.unwrap_or_default();
@@ -97,7 +97,7 @@ fn keytab(entries: &[(&str, &str, u32, u16)]) -> Vec<u8> {
     file
 }
 
-const SAMPLE: &str = r#"
+pub(super) const SAMPLE: &str = r#"
 [server]
 listen = ["127.0.0.1:8080"]
 
@@ -273,7 +273,7 @@ handshakes = 0
         "7:13 Error anonymous: wanted true or false; found \"no\"",
         "9:14 Error providers: there is no provider \"Negociate\"; did you mean `Negotiate`?",
         "9:35 Error providers: NTLM stands here twice",
-        "11:18 Error token-checking: wanted one of \"none\", \"allow\", \"require\"; found \"maybe\"",
+        "11:18 Error token-checking: wanted one of \"none\", \"allow\", \"report\", \"require\"; found \"maybe\"",
         "14:10 Error keytab: ",
         "15:14 Error clock-skew: wanted a duration",
         "16:1 Error there is no `clok-skew` in [kerberos]; did you mean `clock-skew`?",

@@ -14,6 +14,8 @@ impl Reading<'_> {
     pub(super) fn together(&self, config: &Config, accounts: Option<&Snapshot>) {
         self.nothing_secret_is_served(config);
         self.files_have_one_address(&config.routes);
+        self.certificates_name_the_service(config);
+        self.ntlm_in_clear(config);
         if let (Some(kerberos), Some(accounts)) = (&config.kerberos, accounts) {
             self.keytab_has_the_kdcs_keys(kerberos, accounts);
         }
@@ -25,7 +27,8 @@ impl Reading<'_> {
         let domains = config.domains.iter().map(|domain| ("the machine's secrets", &domain.state));
         let accounts = config.accounts.iter().map(|accounts| ("the accounts", &accounts.state));
         let logs = config.log.dir.iter().map(|dir| ("the logs", dir));
-        for (what, path) in keytabs.chain(domains).chain(accounts).chain(logs) {
+        let keys = config.tls.iter().flat_map(|tls| &tls.certificates).map(|files| ("a key of TLS", &files.key));
+        for (what, path) in keytabs.chain(domains).chain(accounts).chain(logs).chain(keys) {
             let Some(path) = real(path) else { continue };
             for route in &config.routes {
                 if route.files.as_deref().and_then(real).is_some_and(|served| path.starts_with(served)) {

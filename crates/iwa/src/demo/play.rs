@@ -191,7 +191,7 @@ impl<'a> Browser<'a> {
     async fn visit(&self, client: Option<&(ClientPolicy, Initiator)>) -> Result<Visit, Failure> {
         let kdc = Told(&self.kdcs);
         let mut exchange = client.map(|(policy, initiator)| Exchange::new(policy, initiator, &kdc, &Os));
-        let mut connection = Connection::open(&self.url).await?;
+        let mut connection = Connection::open(&self.url, None).await?;
         let (mut authorization, mut first_token) = (None, None);
         loop {
             let (status, headers) = self.send(&mut connection, authorization.take()).await?;
@@ -211,7 +211,7 @@ impl<'a> Browser<'a> {
     /// Sends a token that was sent before.
     async fn replay(&self, token: Option<&HeaderValue>) -> Result<Visit, Failure> {
         let token = token.ok_or_else(|| Failure::unreachable("there is no token to replay: step (b) sent none"))?;
-        let mut connection = Connection::open(&self.url).await?;
+        let mut connection = Connection::open(&self.url, None).await?;
         let (status, _) = self.send(&mut connection, Some((AUTHORIZATION, token.clone()))).await?;
         Ok(Visit { status, conclusion: None, first_token: None })
     }

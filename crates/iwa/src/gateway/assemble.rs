@@ -22,6 +22,8 @@ use super::logons::Logons;
 use super::names;
 use super::replay::ReplayMemory;
 use super::site::{Content, Route, Site};
+use super::terminators::Terminators;
+use super::tls::Certificates;
 use crate::config::{Config, Domain, Kerberos};
 
 /// Why there is no site. One line for the administrator.
@@ -81,7 +83,9 @@ pub(crate) fn site(
         system: Arc::new(Os),
         logon_timeout: config.limits.logon_timeout,
     };
-    let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?;
+    let terminators = Terminators::open(&config.authentication.terminators)?;
+    let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
     let routes = config.routes.iter().map(|route| {
         let content = match &route.files {
             Some(files) => Content::Files(Files::new(files.clone(), &route.path)),
@@ -100,13 +104,16 @@ pub(crate) fn site(
         authenticator: Authenticator::new(config.authentication.policy.clone(), acceptor, ports),
         accounts,
         keytabs: Mutex::new(keytabs),
+        certificates: certificates.map(Arc::new),
+        terminators,
         config: config.clone(),
     })
 }
 
 /// The same site's mechanisms with the keys of now.
 pub(crate) fn with_keys(site: &Site, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
-    acceptor(&site.config, site.accounts.as_ref(), &site.domains, keytabs)
+    let acceptor = acceptor(&site.config, site.accounts.as_ref(), &site.domains, keytabs)?;
+    Ok(acceptor.with_terminators(site.terminators.bindings()))
 }
 
 fn acceptor(

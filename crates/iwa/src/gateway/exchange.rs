@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use http::{HeaderMap, Method, Uri, Version};
 use iwa_auth::reject::Reason;
-use iwa_auth::{Identity, UnixTime};
+use iwa_auth::{Binding, Identity, UnixTime};
 use iwa_http::Status;
 
 /// What happened to one request. Everything that comes from the client is as it came: whoever writes it escapes it.
@@ -40,6 +40,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) claimed: Option<&'a str>,
     /// Why it was refused.
     pub(crate) reason: Option<&'a Reason>,
+    /// How the token of this request is tied to its TLS connection.
+    pub(crate) binding: Binding,
+    /// Where extended protection reports: how many it would have refused by now, this one included.
+    pub(crate) unbound: Option<u64>,
     /// What the operator should know although nothing failed.
     pub(crate) note: Option<&'a str>,
 }

@@ -14,7 +14,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use iwa_auth::Identity;
+use iwa_auth::{Binding, BindingPolicy, Identity};
 use iwa_auth::reject::{Internal, Malformed, Reason, Unavailable};
 use iwa_http::{Admitted, Connection, Os, Outcome, Refused, Status, System as _};
 
@@ -65,6 +65,8 @@ pub(crate) async fn handle(
         scheme: answer.scheme,
         claimed: answer.claimed.as_deref(),
         reason: answer.reason.as_ref(),
+        binding: answer.binding,
+        unbound: answer.unbound,
         note: answer.note.as_deref(),
     });
     let stays = !answer.close && leave_nothing_behind(&request, body, answer.keep_connection).await;
@@ -83,6 +85,8 @@ struct Answer {
     scheme: Option<&'static str>,
     claimed: Option<String>,
     reason: Option<Reason>,
+    binding: Binding,
+    unbound: Option<u64>,
     note: Option<String>,
     /// The connection is of no further use.
     close: bool,
@@ -100,6 +104,8 @@ impl Answer {
             scheme: None,
             claimed: None,
             reason: None,
+            binding: Binding::Unchecked,
+            unbound: None,
             note: None,
             close: false,
             keep_connection: false,
@@ -148,13 +154,21 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
         let status = Status::served(StatusCode::NOT_FOUND);
         return Answer::of(pages::refusal(status, id, None), status);
     };
-    let Admitted { identity, by_token, final_token, delegated: _, note } =
+    let Admitted { identity, by_token, final_token, delegated: _, binding, note } =
         match site.authenticator.authenticate(connection, request.version, &request.headers).await {
             Outcome::Admitted(admitted) => admitted,
             Outcome::Refused(refused) => return Answer::challenge(id, *refused),
         };
     let visitor = Visitor { id, identity: identity.as_deref(), by_token };
     let mut note = note.map(str::to_owned);
+    let mut unbound = None;
+    if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
+        (binding, site.config.authentication.token_checking, &identity)
+    {
+        let (all, why) = gateway.unbound.count(identity.mechanism(), &request.headers);
+        unbound = Some(all);
+        note = Some(note.map_or_else(|| why.clone(), |note| format!("{note}; {why}")));
+    }
     let (mut response, status, reason) =
         match route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), &request.method).await {
             Ok(()) => {
@@ -176,7 +190,7 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
             }
         };
     final_token.attach(response.headers_mut());
-    Answer { identity, by_token, note, reason, ..Answer::of(response, status) }
+    Answer { identity, by_token, binding, unbound, note, reason, ..Answer::of(response, status) }
 }
 
 /// Reads what is left of the request, so that the connection can go on. `false` if it cannot.

@@ -73,7 +73,7 @@ impl Keytabs {
 
 /// Tells one content of a file from another without reading it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Stamp {
+pub(super) struct Stamp {
     path: PathBuf,
     modified: Option<std::time::SystemTime>,
     length: u64,
@@ -81,7 +81,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
@@ -91,7 +91,7 @@ impl Stamp {
     }
 
     /// The stamp of now, if the file is another one. A file that cannot be seen is not: somebody may be replacing it.
-    fn changed(&self) -> Option<Self> {
+    pub(super) fn changed(&self) -> Option<Self> {
         Self::of(&self.path).ok().filter(|now| now != self)
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use iwa_http::Connection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -18,12 +19,39 @@ use super::handle::handle;
 use super::patience::Patience;
 use crate::config::Limits;
 
+/// What a listener's clients speak first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Over {
+    /// HTTP.
+    Clear,
+    /// TLS.
+    Tls,
+}
+
+/// A port that was had.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    over: Over,
+}
+
+impl Listener {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    pub(crate) fn url(&self) -> Option<String> {
+        let scheme = if self.over == Over::Tls { "https" } else { "http" };
+        Some(format!("{scheme}://{}", self.address()?))
+    }
+}
+
 /// Binds every address, so that one that cannot be had is known before anything is served.
-pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+pub(crate) async fn bind(addresses: &[SocketAddr], over: Over) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|error| io::Error::new(error.kind(), cannot_listen(*address, &error)))?);
+        let socket = TcpListener::bind(address).await;
+        let socket = socket.map_err(|error| io::Error::new(error.kind(), cannot_listen(*address, &error)))?;
+        listeners.push(Listener { socket, over });
     }
     Ok(listeners)
 }
@@ -41,7 +69,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 /// Serves until `stop` says so, then lets requests under way end.
 pub(crate) async fn serve(
     gateway: Arc<Gateway>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
@@ -73,7 +101,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     gateway: Arc<Gateway>,
     limits: Limits,
     room: Arc<Semaphore>,
@@ -84,7 +112,7 @@ async fn accept(
         let next = async {
             // The semaphore is never closed.
             let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (permit, listener.accept().await)
+            (permit, listener.socket.accept().await)
         };
         let (permit, accepted) = tokio::select! {
             () = stopped(&mut stop) => return,
@@ -92,9 +120,13 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(Arc::clone(&gateway), stream, peer, &limits, &graceful);
+                let (gateway, limits, watcher) = (Arc::clone(&gateway), limits.clone(), graceful.watcher());
+                let (over, mut stop) = (listener.over, stop.clone());
                 tokio::spawn(async move {
-                    connection.await;
+                    match over {
+                        Over::Clear => clear(gateway, stream, peer, &limits, watcher).await,
+                        Over::Tls => tls(gateway, stream, peer, &limits, watcher, &mut stop).await,
+                    }
                     drop(permit);
                 });
             }
@@ -107,17 +139,51 @@ async fn accept(
     }
 }
 
-fn connection(
+async fn clear(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr, limits: &Limits, watcher: Watcher) {
+    let local = prepare(&stream, peer);
+    connection(gateway, stream, Connection::plain(peer, local), limits, watcher).await;
+}
+
+/// As [`clear`], after a TLS handshake, which a server that stops does not wait for.
+async fn tls(
     gateway: Arc<Gateway>,
     stream: TcpStream,
     peer: SocketAddr,
     limits: &Limits,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
+    watcher: Watcher,
+    stop: &mut watch::Receiver<bool>,
+) {
+    let local = prepare(&stream, peer);
+    let Some(certificates) = gateway.site().certificates.clone() else { return };
+    let accepted = tokio::select! {
+        () = stopped(stop) => return,
+        accepted = certificates.accept(stream) => accepted,
+    };
+    match accepted {
+        Ok((stream, bindings)) => {
+            connection(gateway, stream, Connection::tls(peer, local, bindings), limits, watcher).await;
+        }
+        // Every port scan is one; the operator asks for it who looks for a client's trouble.
+        Err(why) => tracing::debug!(client = %peer, "no TLS connection: {why}"),
+    }
+}
+
+/// The address that the client reached.
+fn prepare(stream: &TcpStream, peer: SocketAddr) -> SocketAddr {
     // Small answers go out at once: each leg of a handshake waits for one.
     let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().unwrap_or(peer);
-    let connection = Arc::new(Connection::plain(peer, local));
+    stream.local_addr().unwrap_or(peer)
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    gateway: Arc<Gateway>,
+    stream: S,
+    connection: Connection,
+    limits: &Limits,
+    watcher: Watcher,
+) {
+    let peer = connection.peer();
+    let connection = Arc::new(connection);
     let (stream, answering) = Patience::new(stream, limits.header_timeout, limits.idle_timeout);
     let service = service_fn(move |request| {
         let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), request);
@@ -136,12 +202,8 @@ fn connection(
         .max_header_size(limits.header)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    let served = graceful.watch(served);
-    let limit = limits.header;
-    async move {
-        if let Err(error) = served.await {
-            report(&error, peer, limit);
-        }
+    if let Err(error) = watcher.watch(served).await {
+        report(&error, peer, limits.header);
     }
 }
 

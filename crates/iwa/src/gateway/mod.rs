@@ -4,6 +4,8 @@
 //! |---|---|
 //! | from a configuration to a site that runs | [`assemble`] |
 //! | listen, accept, one task a connection, graceful stop | [`listen`] |
+//! | TLS and what it ties clients to; their files; proxies that end TLS in front | [`tls`], [`certificate`], [`terminators`] |
+//! | whom extended protection would keep out | [`unbound`] |
 //! | how long the head of a request may take | [`patience`] |
 //! | authenticate, authorize, answer, whatever happens | [`handle`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
@@ -19,6 +21,7 @@
 pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
+pub(crate) mod certificate;
 pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
@@ -33,6 +36,9 @@ pub(crate) mod patience;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod site;
+pub(crate) mod terminators;
+pub(crate) mod tls;
+pub(crate) mod unbound;
 
 #[cfg(test)]
 mod tests;
@@ -51,14 +57,17 @@ use crate::config::Config;
 use assemble::{Kept, Problem};
 use domain::Joined;
 use exchange::{Audit, RequestId};
+use listen::Over;
 use replay::ReplayMemory;
 use site::Site;
+use unbound::Unbound;
 
 /// What runs. What a reload replaces is in [`Site`]; the rest lives as long as the process.
 pub(crate) struct Gateway {
     site: ArcSwap<Site>,
     kept: Kept,
     audit: Arc<dyn Audit>,
+    unbound: Unbound,
     boot: u32,
     requests: AtomicU64,
 }
@@ -77,6 +86,7 @@ impl Gateway {
 /// A server that runs until it is told to stop.
 pub(crate) struct Running {
     addresses: Vec<SocketAddr>,
+    urls: Vec<String>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     replay: Arc<ReplayMemory>,
@@ -85,9 +95,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Where it listens; port 0 of the configuration is the port that was had.
+    /// Where it listens, those of TLS last; port 0 of the configuration is the port that was had.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The same, with the scheme.
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// Takes no more connections, lets requests under way end, and returns when all is done.
@@ -116,8 +131,10 @@ async fn start_with(
     file: Option<PathBuf>,
     audit: Arc<dyn Audit>,
 ) -> Result<Running, Problem> {
-    let listeners = listen::bind(&config.server.listen).await.map_err(Problem::from)?;
-    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let mut listeners = listen::bind(&config.server.listen, Over::Clear).await?;
+    listeners.extend(listen::bind(&config.server.listen_tls, Over::Tls).await?);
+    let addresses: Vec<_> = listeners.iter().filter_map(listen::Listener::address).collect();
+    let urls = listeners.iter().filter_map(listen::Listener::url).collect();
     // Only after the ports were had: whoever has them is the one that keeps the replay cache's files.
     let kept = Kept::new(config, addresses.first().map_or(0, SocketAddr::port))?;
     let site = assemble::site(config, &kept, domains, None).inspect_err(|_| kept.replay.close(Os.now()))?;
@@ -127,6 +144,7 @@ async fn start_with(
         site: ArcSwap::from_pointee(site),
         kept,
         audit,
+        unbound: Unbound::default(),
         // Tells the requests of one process from those of the next. Not a secret.
         boot: Os.now().secs() as u32,
         requests: AtomicU64::new(0),
@@ -137,6 +155,7 @@ async fn start_with(
     let served = tokio::spawn(listen::serve(Arc::clone(&gateway), listeners, config.limits.clone(), stopping));
     Ok(Running {
         addresses,
+        urls,
         stop,
         served,
         replay,

@@ -1,9 +1,10 @@
-//! New configuration on SIGHUP, new keys when a keytab changes. Connections live on; bad news changes nothing.
+//! New configuration on SIGHUP, new keys and certificates when their files change. Connections live on; bad news changes nothing.
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use iwa_auth::Acceptor;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -13,7 +14,7 @@ use super::site::Site;
 use super::{Gateway, domain, names};
 use crate::config::Config;
 
-/// Looks at the keytabs, and waits for SIGHUP, until the server stops.
+/// Looks at keytabs and certificates, and waits for SIGHUP, until the server stops.
 pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop: watch::Receiver<bool>) {
     let mut hangup = Hangup::new();
     let mut look = tokio::time::interval(BETWEEN_LOOKS);
@@ -25,8 +26,10 @@ pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop
                 report(Ok(configuration(&gateway, file.as_deref()).await));
             }
             _ = look.tick() => {
+                let again = Arc::clone(&gateway);
                 let gateway = Arc::clone(&gateway);
                 report(spawn_blocking(move || keys(&gateway)).await);
+                report(spawn_blocking(move || certificates(&again)).await);
             }
         }
     }
@@ -63,7 +66,12 @@ fn new_site(gateway: &Gateway, file: &Path) -> Result<Site, Problem> {
     }
     let before = gateway.site();
     let domains = domain::open(&config.domains, &before.domains)?;
-    assemble::site(&config, &gateway.kept, domains, Some(&before))
+    let mut site = assemble::site(&config, &gateway.kept, domains, Some(&before))?;
+    if site.certificates.is_none() {
+        // Its listeners stay until the server is started anew.
+        site.certificates.clone_from(&before.certificates);
+    }
+    Ok(site)
 }
 
 /// Takes new keys, if a keytab is another file or has another content. One that cannot be read keeps no other from being
@@ -86,6 +94,17 @@ pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
         [] => Ok(()),
         problems => Err(Problem(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
     }
+}
+
+/// Takes new certificates, the server's own and those of terminators, where files changed.
+pub(crate) fn certificates(gateway: &Gateway) -> Result<(), Problem> {
+    let site = gateway.site();
+    let own = site.certificates.as_ref().map_or(Ok(()), |certificates| certificates.refresh());
+    if let Some(bindings) = site.terminators.refresh()? {
+        let acceptor = Acceptor::clone(&site.authenticator.acceptor());
+        site.authenticator.replace_acceptor(acceptor.with_terminators(bindings));
+    }
+    own
 }
 
 /// Reads a configuration; its warnings are told, its errors are the problem.

@@ -20,6 +20,8 @@ use super::keytabs::Keytabs;
 use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
+use super::terminators::Terminators;
+use super::tls::Certificates;
 use crate::config::Config;
 
 /// The body of every answer.
@@ -36,6 +38,9 @@ pub(crate) struct Site {
     pub(crate) groups: Vec<Arc<DomainGroup>>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
+    /// Of TLS; `None` without `[tls]`.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) terminators: Terminators,
     /// What it was made of.
     pub(crate) config: Config,
 }

@@ -1,6 +1,7 @@
 //! One connection to the server, kept for all requests of a page: what authenticates may be the connection.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,17 +9,25 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use iwa_auth::ChannelBindings;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::Failure;
 use super::url::Url;
 
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
+    /// What a token on it is tied to.
+    pub(crate) bindings: ChannelBindings,
 }
 
 impl Connection {
-    pub(crate) async fn open(url: &Url) -> Result<Self, Failure> {
+    /// Opens one; `tls` must be there for `https`.
+    pub(crate) async fn open(url: &Url, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Failure> {
         let authority = url.authority();
         let failed = |what: &str| Failure::unreachable(format!("{authority}: {what}"));
         let stream = tokio::time::timeout(CONNECT, TcpStream::connect((url.host.as_str(), url.port)))
@@ -26,16 +35,30 @@ impl Connection {
             .map_err(|_| failed("no connection within 15 seconds"))?
             .map_err(|error| failed(&error.to_string()))?;
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(LARGEST_HEAD)
-            .handshake(TokioIo::new(stream))
+        let Some(tls) = tls else {
+            return Self::over(stream, ChannelBindings::none()).await.map_err(|error| failed(&error.to_string()));
+        };
+        let name = ServerName::try_from(url.host.clone())
+            .map_err(|_| failed("this is no name that a certificate could have"))?;
+        let stream = tokio::time::timeout(CONNECT, TlsConnector::from(Arc::clone(tls)).connect(name, stream))
             .await
-            .map_err(|error| failed(&error.to_string()))?;
+            .map_err(|_| failed("no TLS within 15 seconds"))?
+            .map_err(|error| failed(&format!("TLS: {}", not_trusted(&error))))?;
+        let bindings = iwa_domain::tls::bindings(stream.get_ref().1);
+        Self::over(stream, bindings).await.map_err(|error| failed(&error.to_string()))
+    }
+
+    async fn over<S>(stream: S, bindings: ChannelBindings) -> Result<Self, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = http1::Builder::new().max_buf_size(LARGEST_HEAD).to_owned();
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             // What goes wrong is told to whoever waits for an answer.
             let _ = connection.await;
         });
-        Ok(Self { sender })
+        Ok(Self { sender, bindings })
     }
 
     /// Whether it can carry another request.
@@ -52,6 +75,17 @@ impl Connection {
         }
         let answer = self.sender.send_request(request.map(Full::new)).await;
         answer.map_err(|error| Failure::unreachable(format!("no answer: {error}")))
+    }
+}
+
+fn not_trusted(error: &std::io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "nobody whom this system trusts vouches for the server's certificate; --cacert names an authority of your own"
+                .to_owned()
+        }
+        Some(error) => error.to_string(),
+        None => error.to_string(),
     }
 }
 

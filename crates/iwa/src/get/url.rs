@@ -1,4 +1,4 @@
-//! The URL of a page: `http` alone, as far as this client goes. RFC 9110 4.2.1, RFC 3986.
+//! The URL of a page. RFC 9110 4.2.1, RFC 3986.
 
 use std::str::FromStr;
 
@@ -7,6 +7,8 @@ use http::Uri;
 /// Where a page is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Url {
+    /// Whether it is `https`.
+    pub(crate) tls: bool,
     /// Without brackets, in lower case.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -15,10 +17,19 @@ pub(crate) struct Url {
 }
 
 impl Url {
+    /// `http` or `https`.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    const fn default_port(&self) -> u16 {
+        if self.tls { 443 } else { 80 }
+    }
+
     /// As it stands in `Host`.
     pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == self.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -27,14 +38,14 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("`{text}` is no URL: {error}"))?;
-        match uri.scheme_str() {
-            Some(scheme) if scheme.eq_ignore_ascii_case("http") => {}
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => {
-                return Err("https is not built in yet: this version speaks http:// alone, without TLS".to_owned());
+        let tls = match uri.scheme_str() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
+            Some(scheme) => {
+                return Err(format!("the scheme {scheme} is not known; write https://host/ or http://host/"));
             }
-            Some(scheme) => return Err(format!("the scheme {scheme} is not known; write http://host/")),
-            None => return Err(format!("`{text}` has no scheme; write http://{text}")),
-        }
+            None => return Err(format!("`{text}` has no scheme; write https://{text} or http://{text}")),
+        };
         let authority = uri.authority().ok_or("the URL has no host")?;
         if authority.as_str().contains('@') {
             return Err(
@@ -46,7 +57,8 @@ impl FromStr for Url {
             return Err("the URL has no host".to_owned());
         }
         let target = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()));
-        Ok(Self { host, port: uri.port_u16().unwrap_or(80), target })
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { tls, host, port, target })
     }
 }
 
@@ -67,8 +79,15 @@ mod tests {
     }
 
     #[test]
-    fn https_is_refused_in_plain_words() {
-        assert!(parts("https://web.example.test/").is_err_and(|text| text.contains("https is not built in yet")));
+    fn https_has_a_port_of_its_own() {
+        assert_eq!(parts("https://web.example.test/"), Ok(("web.example.test".into(), 443, "/".into())));
+        for (text, authority) in [
+            ("https://web.example.test:443/", "web.example.test"),
+            ("https://web.example.test:80/", "web.example.test:80"),
+            ("http://web.example.test:443/", "web.example.test:443"),
+        ] {
+            assert_eq!(text.parse::<Url>().map(|url| url.authority()), Ok(authority.to_owned()));
+        }
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! | `scheme`, `claimed` | of a failure: the scheme, and whom the client claimed to be, which nothing proves |
 //! | `reason` | the kind of failure, for filters; never changes its meaning |
 //! | `why` | what happened, in words |
+//! | `binding` | of a sign-in, where extended protection asks: `bound` to its TLS connection, or `unbound` |
+//! | `unbound` | where it reports: how many sign-ins since the start `require` would have refused |
 //! | `note` | what the operator should know although it went well |
 
 use std::io::Write as _;
 
-use iwa_auth::Mechanism;
+use iwa_auth::{Binding, Mechanism};
 use iwa_http::Status;
 use iwa_wire::explain::printable;
 use serde::Serialize;
@@ -43,6 +45,12 @@ pub(super) fn write(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
         scheme: exchange.scheme,
         claimed: exchange.claimed.map(safe),
         reason: exchange.reason.map(iwa_auth::Reason::code),
+        binding: match exchange.binding {
+            Binding::Unchecked => None,
+            Binding::Bound => Some("bound"),
+            Binding::Unbound => Some("unbound"),
+        },
+        unbound: exchange.unbound,
         why: why(exchange),
         note: exchange.note,
         ms: u64::try_from(exchange.taken.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0,
@@ -89,6 +97,10 @@ struct Line<'a> {
     claimed: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unbound: Option<u64>,
     why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,

@@ -97,6 +97,8 @@ impl Request {
             scheme: self.scheme,
             claimed: self.claimed.as_deref(),
             reason: self.reason.as_ref(),
+            binding: iwa_auth::Binding::Unchecked,
+            unbound: None,
             note: None,
         }
     }

@@ -1,12 +1,14 @@
 //! The server over real connections on loopback.
 
 mod domain;
+mod protection;
 mod sign_in;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::domain::Joined;
@@ -83,11 +85,15 @@ async fn serve(config: Config, domains: Vec<Arc<Joined>>) -> Server {
 
 impl Server {
     async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.running.addresses()[0]).await.expect("it listens"))
+        Client(Box::new(TcpStream::connect(self.running.addresses()[0]).await.expect("it listens")))
     }
 }
 
-struct Client(TcpStream);
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+struct Client(Box<dyn Stream>);
 
 impl Client {
     async fn send(&mut self, request: &str) {

@@ -20,7 +20,7 @@ use crate::gateway::site::Content;
 use crate::gateway::{assemble, reload};
 
 /// A state directory with alice and bob.
-fn accounts(name: &str) -> Directory {
+pub(super) fn accounts(name: &str) -> Directory {
     let directory = Directory::new(name);
     let (accounts, _) =
         LocalAccounts::open_or_create(&directory.0.join("state"), "WEB", "EXAMPLE.TEST", Lockout::default())
@@ -40,7 +40,7 @@ fn accounts(name: &str) -> Directory {
     directory
 }
 
-async fn site(directory: &Directory, change: impl FnOnce(&mut Config)) -> Server {
+pub(super) async fn site(directory: &Directory, change: impl FnOnce(&mut Config)) -> Server {
     server(&directory.0.join("www"), |config| {
         let state = directory.0.join("state");
         config.accounts = Some(Accounts { state, lockout: Lockout::default() });
