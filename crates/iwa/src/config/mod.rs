@@ -86,6 +86,11 @@ pub(crate) struct Tls {
     pub(crate) handshake_timeout: Duration,
 }
 
+impl Tls {
+    /// `handshake-timeout` by default.
+    pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
 /// `[[tls.certificate]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateFiles {

@@ -542,6 +542,7 @@ fn repository_sample() -> String {
 /// The sample with its paths changed to those of `world`.
 fn adapted(world: &World, sample: &str) -> String {
     fs::create_dir_all(world.0.join("log")).unwrap();
+    super::tls::tests::write_certificate(world, &["web.example.test"]);
     [
         ("/etc/iwa/http.keytab", "http.keytab"),
         ("/var/lib/iwa", "state"),
@@ -549,6 +550,9 @@ fn adapted(world: &World, sample: &str) -> String {
         ("/srv/www", "www"),
         ("/srv/reports", "www/in"),
         ("/var/log/iwa", "log"),
+        ("/etc/iwa/web.pem", "web.pem"),
+        ("/etc/iwa/web.key", "web.key"),
+        ("/etc/nginx/web.pem", "web.pem"),
     ]
     .into_iter()
     .fold(sample.to_owned(), |text, (from, to)| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")))
@@ -595,10 +599,11 @@ fn what_the_sample_says_of_defaults_is_true() {
             if (setting && key != "truncate-size") || section || continued { rest.to_owned() } else { line.to_owned() }
         })
         .collect();
-    assert_eq!(sections, 6);
+    assert_eq!(sections, 8);
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { authentication, kerberos, accounts, domains, log, limits, ntlm, .. } = loaded.config;
+    let Config { tls, authentication, kerberos, accounts, domains, log, limits, ntlm, .. } = loaded.config;
+    assert_eq!(tls.unwrap().handshake_timeout, Tls::HANDSHAKE_TIMEOUT);
     let policy = iwa_http::Policy::default();
     assert_eq!(authentication.policy.persist_non_ntlm, policy.persist_non_ntlm);
     assert_eq!(authentication.policy.persist_single_request, policy.persist_single_request);

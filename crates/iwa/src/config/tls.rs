@@ -1,7 +1,5 @@
 //! `[tls]` and `[authentication.windows.extended-protection]`: certificates, and what clients must be tied to.
 
-use std::time::Duration;
-
 use iwa_auth::{BindingPolicy, Mechanism};
 use iwa_http::{Os, Policy, System as _};
 
@@ -26,7 +24,7 @@ impl<'a> Reading<'a> {
             }
             return None;
         }
-        let mut tls = Tls { certificates: Vec::new(), handshake_timeout: Duration::from_secs(10) };
+        let mut tls = Tls { certificates: Vec::new(), handshake_timeout: Tls::HANDSHAKE_TIMEOUT };
         if let Some(timeout) = section.duration("handshake-timeout") {
             tls.handshake_timeout = timeout.value;
             if timeout.value.is_zero() {
@@ -179,4 +177,4 @@ pub(crate) const LOCKED_OUT: &str = "keeps out curl, Chromium and Firefox on Lin
     tells who they are here before anybody is kept out";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

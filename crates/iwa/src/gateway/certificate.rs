@@ -288,7 +288,10 @@ mod tests {
     #[test]
     fn what_clients_will_not_take_is_told() {
         let directory = Directory::new("remarks");
-        let ((first, key), (second, _)) = (made(&[]), made(&["other.example.test"]));
+        let (first, key) = made(&[]);
+        let mut second = rcgen::CertificateParams::new(["other.example.test".to_owned()]).expect("names");
+        second.distinguished_name.push(rcgen::DnType::CommonName, "another");
+        let second = second.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem();
         let served = Served::read(&directory.files(&(first + &second), &key)).expect("a pair");
         let facts = served.facts;
         let told = |facts: &Facts, now| facts.remarks(UnixTime::from_secs(now)).join("\n");

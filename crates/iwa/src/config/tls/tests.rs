@@ -12,7 +12,13 @@ const TLS: &str = "[[tls.certificate]]\ncertificate = \"web.pem\"\nkey = \"web.k
 /// A world with a certificate for these names, in `web.pem` and `web.key`.
 fn world(names: &[&str]) -> World {
     let world = World::new();
-    let made = rcgen::generate_simple_self_signed(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    write_certificate(&world, names);
+    world
+}
+
+pub(in crate::config) fn write_certificate(world: &World, names: &[&str]) {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
     fs::write(world.0.join("web.pem"), made.cert.pem()).unwrap();
     let key = world.0.join("web.key");
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
@@ -21,7 +27,6 @@ fn world(names: &[&str]) -> World {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    world
 }
 
 /// The classic page over TLS, with this `token-checking` and these lines beside it.
@@ -41,7 +46,7 @@ fn https_with_a_certificate_loads_without_a_word() {
     assert_eq!(config.server.listen_tls, ["0.0.0.0:8443".parse().unwrap()]);
     let files =
         CertificateFiles { certificate: world.0.join("web.pem"), key: world.0.join("web.key") };
-    assert_eq!(config.tls, Some(Tls { certificates: vec![files], handshake_timeout: Duration::from_secs(10) }));
+    assert_eq!(config.tls, Some(Tls { certificates: vec![files], handshake_timeout: Tls::HANDSHAKE_TIMEOUT }));
     assert_eq!(config.authentication.token_checking, BindingPolicy::Allow);
 }
 
