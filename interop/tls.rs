@@ -162,10 +162,15 @@ fn require_keeps_curl_out_with_both_mechanisms() {
 fn iwa_get_signs_in_where_bindings_are_required_and_verifies_the_certificate() {
     let site = Site::negotiate_and_ntlm("require");
     let user = format!("{}@EXAMPLE.TEST", ALICE.0);
-    for (providers, mechanism) in [("Negotiate:Kerberos", "Kerberos"), ("NTLM", "NTLM"), ("Negotiate,NTLM", "Kerberos")] {
+    for (providers, mechanism) in [("Negotiate:Kerberos", "Kerberos"), ("NTLM", "NTLM"), ("Negotiate,NTLM", "Kerberos")]
+    {
         let name = if mechanism == "NTLM" { ALICE.0 } else { user.as_str() };
         let output = site.iwa_get(&["--user", name, "--password-stdin", "--providers", providers], ALICE.1);
-        assert!(output.status.success() && text(&output.stdout).contains("Signed in"), "{providers}: {}", shown(&output));
+        assert!(
+            output.status.success() && text(&output.stdout).contains("Signed in"),
+            "{providers}: {}",
+            shown(&output)
+        );
         assert!(site.logged(1, "mechanism", mechanism), "{:#?}", site.log(1));
     }
     assert!(site.log(3).iter().filter(|line| line["status"] == 200).all(|line| line["binding"] == "bound"));

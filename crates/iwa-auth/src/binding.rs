@@ -205,11 +205,26 @@ mod tests {
     #[test]
     fn a_certificate_is_hashed_as_it_was_signed_and_never_with_md5_or_sha_1() {
         const CERTIFICATES: [(&[u8], &str); 5] = [
-            (include_bytes!("../../iwa-wire/tests/certificates/md5.der"), "eb98dc450791212ddb67f9e00a35b8df2a7a8a1ffec538ebd1f51a3135466979"),
-            (include_bytes!("../../iwa-wire/tests/certificates/sha1.der"), "c1df892f5e5ef0f64a807d7d6d404a42843ac7548127d1b519480f4670d4280f"),
-            (include_bytes!("../../iwa-wire/tests/certificates/pss.der"), "b2d317dafd864d6b9a911ba85a733652230d37ef29ecc26ff0593aa17311787c"),
-            (include_bytes!("../../iwa-wire/tests/certificates/ec384.der"), "88de8eb22c3f51ce7b313e2f315c17eccd99106225f127696fb43a76cb6893dd4170462024df024ab5f079d0165c6296"),
-            (include_bytes!("../../iwa-wire/tests/certificates/ed.der"), "b27e0f76dc4ea11345ae9ed8831a0f9ebb8667dd3d360661ee2a0d11833033bb"),
+            (
+                include_bytes!("../../iwa-wire/tests/certificates/md5.der"),
+                "eb98dc450791212ddb67f9e00a35b8df2a7a8a1ffec538ebd1f51a3135466979",
+            ),
+            (
+                include_bytes!("../../iwa-wire/tests/certificates/sha1.der"),
+                "c1df892f5e5ef0f64a807d7d6d404a42843ac7548127d1b519480f4670d4280f",
+            ),
+            (
+                include_bytes!("../../iwa-wire/tests/certificates/pss.der"),
+                "b2d317dafd864d6b9a911ba85a733652230d37ef29ecc26ff0593aa17311787c",
+            ),
+            (
+                include_bytes!("../../iwa-wire/tests/certificates/ec384.der"),
+                "88de8eb22c3f51ce7b313e2f315c17eccd99106225f127696fb43a76cb6893dd4170462024df024ab5f079d0165c6296",
+            ),
+            (
+                include_bytes!("../../iwa-wire/tests/certificates/ed.der"),
+                "b27e0f76dc4ea11345ae9ed8831a0f9ebb8667dd3d360661ee2a0d11833033bb",
+            ),
         ];
         for (certificate, hash) in CERTIFICATES {
             let hash: Vec<u8> =

@@ -46,7 +46,9 @@ pub fn client_config(roots: &Roots) -> Result<Arc<ClientConfig>, String> {
         let mut count = 0;
         for certificate in CertificateDer::pem_slice_iter(&bytes) {
             let certificate = certificate.map_err(|_| format!("{shown} is damaged: wanted certificates in PEM"))?;
-            store.add(certificate).map_err(|error| format!("{shown} has a certificate that cannot be used: {error}"))?;
+            store
+                .add(certificate)
+                .map_err(|error| format!("{shown} has a certificate that cannot be used: {error}"))?;
             count += 1;
         }
         if count == 0 {

@@ -214,7 +214,9 @@ async fn page<F: Future<Output = Result<Connection, Failure>>>(
             let new = open().await?;
             if new.bindings != connection.bindings {
                 // The credentials are tied to the certificate of the first connection.
-                return Err(Failure::unreachable("the server shows another certificate on its next connection: try again"));
+                return Err(Failure::unreachable(
+                    "the server shows another certificate on its next connection: try again",
+                ));
             }
             *connection = new;
         }

@@ -151,7 +151,8 @@ impl Facts {
         if let Some(wrong) = &self.chain {
             remarks.push(format!("the chain is not in order: {wrong}"));
         } else if self.is_ca && self.issuers > 0 {
-            remarks.push("the first certificate is an authority's, not a server's: wanted the server's own first".into());
+            remarks
+                .push("the first certificate is an authority's, not a server's: wanted the server's own first".into());
         }
         if let KeyKind::Rsa(bits @ ..2048) = self.key {
             remarks.push(format!("its RSA key has {bits} bits, and clients want at least 2048"));

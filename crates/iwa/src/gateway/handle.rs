@@ -14,8 +14,8 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use iwa_auth::{Binding, BindingPolicy, Identity};
 use iwa_auth::reject::{Internal, Malformed, Reason, Unavailable};
+use iwa_auth::{Binding, BindingPolicy, Identity};
 use iwa_http::{Admitted, Connection, Os, Outcome, Refused, Status, System as _};
 
 use super::Gateway;

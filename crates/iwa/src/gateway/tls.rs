@@ -172,9 +172,8 @@ fn provider() -> CryptoProvider {
 }
 
 fn stamps_of(files: &CertificateFiles) -> Result<[Stamp; 2], Problem> {
-    let stamp = |path: &Path| {
-        Stamp::of(path).map_err(|error| Problem(format!("{} cannot be read: {error}", path.display())))
-    };
+    let stamp =
+        |path: &Path| Stamp::of(path).map_err(|error| Problem(format!("{} cannot be read: {error}", path.display())));
     Ok([stamp(&files.certificate)?, stamp(&files.key)?])
 }
 
@@ -187,7 +186,9 @@ fn in_words(error: std::io::Error) -> String {
             format!("the client does not speak TLS, perhaps http:// to a port for https:// ({error})")
         }
         Some(rustls::Error::AlertReceived(alert)) => {
-            format!("the client ended it ({alert:?}); it may not trust the certificate, or not for the name it asked for")
+            format!(
+                "the client ended it ({alert:?}); it may not trust the certificate, or not for the name it asked for"
+            )
         }
         _ => error.to_string(),
     }

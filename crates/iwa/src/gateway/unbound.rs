@@ -53,9 +53,8 @@ impl Unbound {
                  \"require\" would refuse it"
             );
         }
-        let note = format!(
-            "no channel bindings from {agent} with {mechanism}: token-checking = \"require\" would refuse it"
-        );
+        let note =
+            format!("no channel bindings from {agent} with {mechanism}: token-checking = \"require\" would refuse it");
         (all, note)
     }
 }

@@ -44,8 +44,7 @@ fn https_with_a_certificate_loads_without_a_word() {
     let config = loaded.config;
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap(), "[::1]:80".parse().unwrap()]);
     assert_eq!(config.server.listen_tls, ["0.0.0.0:8443".parse().unwrap()]);
-    let files =
-        CertificateFiles { certificate: world.0.join("web.pem"), key: world.0.join("web.key") };
+    let files = CertificateFiles { certificate: world.0.join("web.pem"), key: world.0.join("web.key") };
     assert_eq!(config.tls, Some(Tls { certificates: vec![files], handshake_timeout: Tls::HANDSHAKE_TIMEOUT }));
     assert_eq!(config.authentication.token_checking, BindingPolicy::Allow);
 }
@@ -134,8 +133,14 @@ fn ntlm_over_the_network_in_clear_is_told() {
     let world = world(&["web.example.test"]);
     let problems = |text: &str| world.problems(text);
     let open = problems(&sample("\"*:8080\"", "none", ""));
-    assert!(open.len() == 1 && open[0].contains("NTLM at http://0.0.0.0:8080 goes over the network without TLS"), "{open:#?}");
-    assert_eq!(problems(&sample("\"https://*:8443\"", "none", "").replace("[kerberos]", &format!("{TLS}[kerberos]"))), [""; 0]);
+    assert!(
+        open.len() == 1 && open[0].contains("NTLM at http://0.0.0.0:8080 goes over the network without TLS"),
+        "{open:#?}"
+    );
+    assert_eq!(
+        problems(&sample("\"https://*:8443\"", "none", "").replace("[kerberos]", &format!("{TLS}[kerberos]"))),
+        [""; 0]
+    );
     let kerberos = sample("\"*:8080\"", "none", "").replace("\"Negotiate\", \"NTLM\"", "\"Negotiate:Kerberos\"");
     assert_eq!(problems(&kerberos), [""; 0]);
     let behind = sample("\"*:8080\"", "allow", "terminator-certificates = \"web.pem\"");

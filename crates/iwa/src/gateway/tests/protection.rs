@@ -6,9 +6,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use iwa_auth::BindingPolicy;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::ntlm::crypto::{self, nt_hash};
-use iwa_auth::BindingPolicy;
 use iwa_domain::local::{LocalAccounts, Lockout};
 use iwa_http::{Os, System as _};
 use iwa_testkit::mint::Mint;
@@ -132,7 +132,8 @@ struct World {
 impl World {
     async fn new(name: &str, policy: BindingPolicy, tls_ends: TlsEnds) -> Self {
         let directory = accounts(&format!("protection-{name}"));
-        let (own, front) = (Pem::write(&directory, "own", &["web.example.test"]), Pem::write(&directory, "front", &["web"]));
+        let (own, front) =
+            (Pem::write(&directory, "own", &["web.example.test"]), Pem::write(&directory, "front", &["web"]));
         let local = LocalAccounts::open(&directory.0.join("state"), Lockout::default()).expect("accounts");
         let service = local.set_service_keys("HTTP/web.example.test").expect("keys");
         let keytab = directory.0.join("http.keytab");
@@ -143,7 +144,9 @@ impl World {
             config.authentication.token_checking = policy;
             match tls_ends {
                 TlsEnds::Here => with_certificates(config, &[&own]),
-                TlsEnds::InFront => config.authentication.terminators = vec![Terminator::File(front.files.certificate.clone())],
+                TlsEnds::InFront => {
+                    config.authentication.terminators = vec![Terminator::File(front.files.certificate.clone())]
+                }
             }
         })
         .await;

@@ -31,7 +31,8 @@ impl Pem {
 
     pub(super) fn write(directory: &Directory, name: &str, names: &[&str]) -> Self {
         let path = |end: &str| directory.0.join(format!("{name}.{end}"));
-        let pem = Self { files: CertificateFiles { certificate: path("pem"), key: path("key") }, ..Self::generate(names) };
+        let pem =
+            Self { files: CertificateFiles { certificate: path("pem"), key: path("key") }, ..Self::generate(names) };
         pem.put(&pem.files);
         pem
     }
@@ -199,7 +200,8 @@ async fn what_is_no_tls_and_who_says_nothing_harm_nobody() {
     .await;
     let address = *server.running.addresses().last().expect("an address");
     let endless = [b"\x16\x03\x01\xff\xff".as_slice(), &[1; 70_000]].concat();
-    for bytes in [&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..], b"\x16\x03\x01\x00\x05\x01\x00\x00\x00\x00", b"", &endless] {
+    for bytes in [&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..], b"\x16\x03\x01\x00\x05\x01\x00\x00\x00\x00", b"", &endless]
+    {
         let mut client = TcpStream::connect(address).await.expect("it listens");
         // It may be gone before everything was sent.
         let _ = client.write_all(bytes).await;
@@ -222,7 +224,8 @@ async fn a_server_that_stops_waits_for_no_handshake() {
         config.limits.stop_timeout = std::time::Duration::from_secs(3600);
     })
     .await;
-    let mut silent = TcpStream::connect(server.running.addresses().last().expect("an address")).await.expect("it listens");
+    let mut silent =
+        TcpStream::connect(server.running.addresses().last().expect("an address")).await.expect("it listens");
     server.running.stop().await;
     assert!(matches!(silent.read(&mut [0; 1]).await, Ok(0) | Err(_)));
 }
