@@ -1,9 +1,27 @@
 //! The machine's account in a domain: its names, its passwords, and what makes a change of password safe. MS-ADTS 6.4,
 //! MS-NRPC 3.1.1.
+//!
+//! The state is in a directory ([`StateDir`]): the passwords in one file, the keys that are made of them in another. Who runs as
+//! the machine holds a [`Membership`], and asks [`Membership::refresh`] whether another process changed something.
 
-use std::sync::Arc;
+mod disk;
+pub mod error;
+pub mod kerberos;
+pub mod keys;
+pub mod rotate;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+pub use error::MachineError;
+pub use state::{DEFAULT_DOMAINS, Locked, State, StateDir};
+
+use disk::Stamp;
 use iwa_auth::{Secret, UnixTime};
 use iwa_wire::Sid;
 
@@ -75,13 +93,40 @@ impl Machine {
 #[derive(Clone, Debug)]
 pub struct Membership {
     now: Arc<ArcSwap<Machine>>,
+    /// Where it is on the disk, and what was seen there when it was read.
+    kept: Option<Arc<(StateDir, Mutex<Option<Stamp>>)>>,
 }
 
 impl Membership {
     /// A membership that is on no disk.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { now: Arc::new(ArcSwap::from_pointee(machine)) }
+        Self { now: Arc::new(ArcSwap::from_pointee(machine)), kept: None }
+    }
+
+    /// The membership of a state directory.
+    ///
+    /// # Errors
+    /// There is none, others may read it, or it cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, MachineError> {
+        Self::of(StateDir::at(dir))
+    }
+
+    /// As [`Membership::open`].
+    ///
+    /// # Errors
+    /// As [`Membership::open`].
+    pub fn of(dir: StateDir) -> Result<Self, MachineError> {
+        // First the look, then the reading: a file that is replaced in between is read again.
+        let stamp = dir.stamp().ok();
+        let machine = dir.load()?.machine;
+        Ok(Self { now: Arc::new(ArcSwap::from_pointee(machine)), kept: Some(Arc::new((dir, Mutex::new(stamp)))) })
+    }
+
+    /// Where it is on the disk.
+    #[must_use]
+    pub fn dir(&self) -> Option<&StateDir> {
+        self.kept.as_ref().map(|kept| &kept.0)
     }
 
     /// The account of now.
@@ -90,8 +135,25 @@ impl Membership {
         self.now.load_full()
     }
 
-    /// Replaces it.
+    /// Replaces it, in this process alone.
     pub fn replace(&self, machine: Machine) {
         self.now.store(Arc::new(machine));
+    }
+
+    /// Reads the state again if another process replaced it, and says whether it did. Costs one look at the file otherwise:
+    /// worth it before a domain controller that takes none of the passwords is blamed.
+    ///
+    /// # Errors
+    /// The file cannot be read any more; what was read before stays.
+    pub fn refresh(&self) -> Result<bool, MachineError> {
+        let Some((dir, seen)) = self.kept.as_deref() else { return Ok(false) };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = dir.stamp()?;
+        if *seen == Some(stamp) {
+            return Ok(false);
+        }
+        self.replace(dir.load()?.machine);
+        *seen = Some(stamp);
+        Ok(true)
     }
 }
