@@ -21,6 +21,7 @@ pub(crate) enum Command {
     User(crate::user::Args),
     Group(crate::group::Args),
     Kdc(crate::kdc::Args),
+    Keytab(crate::keytab::Args),
     Demo(crate::demo::Args),
 }
 

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         cli::Command::Get(args) => get::run(&args),
         cli::Command::Group(args) => group::run(&args),
         cli::Command::Kdc(args) => kdc::run(&args),
+        cli::Command::Keytab(args) => keytab::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::User(args) => user::run(&args),
     }

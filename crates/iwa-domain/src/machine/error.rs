@@ -103,7 +103,9 @@ impl fmt::Display for MachineError {
             Self::Io { doing, path, error } => {
                 write!(f, "cannot {doing} {}: {error}", path.display())?;
                 match error.kind() {
-                    io::ErrorKind::PermissionDenied => f.write_str("; run as the user that the server runs as, or as root"),
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; run as the user that the server runs as, or as root")
+                    }
                     io::ErrorKind::StorageFull => f.write_str("; nothing was changed: make room and try again"),
                     io::ErrorKind::ReadOnlyFilesystem => f.write_str(
                         "; the machine's password changes, so its state must be writable (in a container: a volume)",
@@ -111,11 +113,9 @@ impl fmt::Display for MachineError {
                     _ => Ok(()),
                 }
             }
-            Self::Damaged { path, what } => write!(
-                f,
-                "{} does not read back ({what}): restore it from a backup, or join anew",
-                path.display()
-            ),
+            Self::Damaged { path, what } => {
+                write!(f, "{} does not read back ({what}): restore it from a backup, or join anew", path.display())
+            }
             Self::Newer { path, found } => write!(
                 f,
                 "{} has format {found}, this program knows {}: use the version of iwa that wrote it",

@@ -208,7 +208,11 @@ fn machine() -> Machine {
         computer: "WEB".into(),
         dns_host_name: "web.corp.example.test".into(),
         salt: "salt".into(),
-        current: MachinePassword { password: Secret::new("first".into()), kvno: 2, since: UnixTime::from_secs(1_780_000_000) },
+        current: MachinePassword {
+            password: Secret::new("first".into()),
+            kvno: 2,
+            since: UnixTime::from_secs(1_780_000_000),
+        },
         pending: None,
         previous: None,
     }
@@ -389,7 +393,9 @@ fn old_keys_are_kept_until_tickets_have_died_and_no_longer() {
             rotate(&membership, &port, &policy(), hour(hours)).await.unwrap();
         }
         assert_eq!(kvnos(), [2, 3, 4, 5]);
-        for (hours, left) in [(10, vec![2, 3, 4, 5]), (11, vec![3, 4, 5]), (12, vec![4, 5]), (13, vec![5]), (99, vec![5])] {
+        for (hours, left) in
+            [(10, vec![2, 3, 4, 5]), (11, vec![3, 4, 5]), (12, vec![4, 5]), (13, vec![5]), (99, vec![5])]
+        {
             recover(&membership, &port, &policy(), hour(hours), false).await.unwrap();
             assert_eq!(kvnos(), left, "after {hours} h");
         }
@@ -423,7 +429,10 @@ fn a_domain_that_went_back_to_the_former_password_is_followed() {
         world.dc.lock().unwrap().password = "an administrator's".into();
         let error = recover(&membership, &port, &policy(), later, true).await.unwrap_err();
         assert!(matches!(error, MachineError::NoneTaken { .. }), "{error}");
-        assert!(error.to_string().contains("WEB$@CORP.EXAMPLE.TEST") && error.to_string().contains("iwa join"), "{error}");
+        assert!(
+            error.to_string().contains("WEB$@CORP.EXAMPLE.TEST") && error.to_string().contains("iwa join"),
+            "{error}"
+        );
     });
 }
 

@@ -1,20 +1,33 @@
-//! Putting keys into a keytab file, beside those of other services. MIT keytab file format 0x0502.
+//! Keytab files: read, and replaced whole. MIT keytab file format 0x0502.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use iwa_auth::UnixTime;
+use iwa_auth::krb5::etype::Key;
 use iwa_domain::local::KeySet;
 use iwa_wire::keytab::{Entry, Keytab};
 use iwa_wire::krb5::Principal;
 use zeroize::Zeroizing;
+
+use crate::user::Failure;
 
 /// Puts the keys of `principal` into the keytab at `path`, in the place of those it has there; other principals keep theirs.
 /// Makes the file, for its owner alone, if there is none.
 ///
 /// The file is replaced whole: a server that reads it finds the old keys or the new ones.
 pub(crate) fn put(path: &Path, principal: &Principal, keys: &[KeySet], now: UnixTime) -> Result<(), String> {
+    put_keys(path, principal, keys.iter().flat_map(|set| set.keys.iter().map(|key| (set.kvno, key))), now)
+}
+
+/// As [`put`], of keys with their versions.
+pub(super) fn put_keys<'a>(
+    path: &Path,
+    principal: &Principal,
+    keys: impl IntoIterator<Item = (u32, &'a Key)>,
+    now: UnixTime,
+) -> Result<(), String> {
     let cannot = |what: &str, error: io::Error| format!("{}: {what}: {error}", path.display());
     let old = match fs::read(path) {
         Ok(bytes) => Zeroizing::new(bytes),
@@ -29,23 +42,53 @@ pub(crate) fn put(path: &Path, principal: &Principal, keys: &[KeySet], now: Unix
             entry.write(&mut new);
         }
     }
-    for set in keys {
-        for key in &set.keys {
-            let entry = Entry {
-                principal: principal.into(),
-                timestamp: u32::try_from(now.secs()).unwrap_or(u32::MAX),
-                kvno: set.kvno,
-                etype: key.etype().number(),
-                key: key.expose(),
-            };
-            entry.write(&mut new);
-        }
+    for (kvno, key) in keys {
+        let entry = Entry {
+            principal: principal.into(),
+            timestamp: u32::try_from(now.secs()).unwrap_or(u32::MAX),
+            kvno,
+            etype: key.etype().number(),
+            key: key.expose(),
+        };
+        entry.write(&mut new);
     }
     replace(path, &new).map_err(|error| cannot("it cannot be written", error))
 }
 
+/// The bytes of a keytab.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let cannot = |error: io::Error| Failure(format!("{}: it cannot be read: {error}", path.display()));
+    if fs::metadata(path).map_err(cannot)?.len() > SIZE_LIMIT {
+        return Err(Failure(format!("{}: longer than 16 MiB: no keytab", path.display())));
+    }
+    fs::read(path).map(Zeroizing::new).map_err(cannot)
+}
+
+/// The keytab in these bytes.
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Keytab<'a>, Failure> {
+    Keytab::parse(bytes).map_err(|error| Failure(format!("{} is no keytab: {error}", path.display())))
+}
+
+/// The mode of a file that others may read.
+pub(super) fn open_to_others(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+        Some(mode).filter(|mode| mode & 0o007 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// The most that is read.
+const SIZE_LIMIT: u64 = 16 << 20;
+
 /// Writes a file beside `path` and puts it in its place.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);
