@@ -99,7 +99,7 @@ impl Bench {
                     );
                     let session_base_key = key.expect("the password is right");
                     let account = Account { name: "alice".into(), domain: "EXAMPLE".into(), ..Account::default() };
-                    let info = LogonInfo { account, groups: Vec::new(), session_base_key };
+                    let info = LogonInfo { account, groups: Vec::new(), named_groups: None, session_base_key };
                     need.answer(Ok(info), &mut env(&mut entropy), &mut out)
                 }
                 Accept::Established(established) => return established,

@@ -44,11 +44,21 @@ pub struct Account {
     pub sid: Option<Sid>,
 }
 
+/// A group that has a name and no SID: one of an LDAP directory that is not Active Directory.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NamedGroup {
+    /// Its distinguished name, in the one spelling in which the directory's implementation compares names.
+    pub dn: String,
+    /// What it is called in the directory (`staff` of `LDAP\\staff`), where that names it and no other group.
+    pub name: Option<String>,
+}
+
 /// Somebody who proved who they are. Cheap to share behind an `Arc`; nothing in it is secret.
 #[derive(Debug)]
 pub struct Identity {
     account: Account,
     groups: Box<[Sid]>,
+    named_groups: Option<Box<[NamedGroup]>>,
     mechanism: Mechanism,
 }
 
@@ -61,25 +71,28 @@ impl Identity {
         _: BindingChecked,
         _: PacVerified,
     ) -> Self {
-        Self { account, groups: groups.into_boxed_slice(), mechanism: Mechanism::Kerberos }
+        Self { account, groups: groups.into_boxed_slice(), named_groups: None, mechanism: Mechanism::Kerberos }
     }
 
     /// From an NTLM handshake, after all its checks.
     pub(crate) fn from_ntlm(
         account: Account,
         groups: Vec<Sid>,
+        named_groups: Option<Vec<NamedGroup>>,
         _: LogonVerified,
         _: MicVerified,
         _: BindingChecked,
     ) -> Self {
-        Self { account, groups: groups.into_boxed_slice(), mechanism: Mechanism::Ntlm }
+        let named_groups = named_groups.map(Vec::into_boxed_slice);
+        Self { account, groups: groups.into_boxed_slice(), named_groups, mechanism: Mechanism::Ntlm }
     }
 
     /// From a password that the authority accepted.
     #[must_use]
     pub fn from_password(logon: crate::ports::PasswordVerified) -> Self {
-        let (account, groups) = logon.into_parts();
-        Self { account, groups: groups.into_boxed_slice(), mechanism: Mechanism::Basic }
+        let (account, groups, named_groups) = logon.into_parts();
+        let named_groups = named_groups.map(Vec::into_boxed_slice);
+        Self { account, groups: groups.into_boxed_slice(), named_groups, mechanism: Mechanism::Basic }
     }
 
     /// The account.
@@ -92,6 +105,13 @@ impl Identity {
     #[must_use]
     pub fn groups(&self) -> &[Sid] {
         &self.groups
+    }
+
+    /// The groups of the account that have names, nested ones included: all of them, as a directory gave them. `None` if
+    /// the authority knows groups by their SIDs alone, as a domain does.
+    #[must_use]
+    pub fn named_groups(&self) -> Option<&[NamedGroup]> {
+        self.named_groups.as_deref()
     }
 
     /// How it was proved.

@@ -38,7 +38,7 @@ pub mod spnego;
 pub use accept::{Accept, Acceptor, Established, Handshake, NeedLogon, NeedReplayCheck, Scheme};
 pub use binding::{Binding, BindingPolicy, ChannelBindings};
 pub use env::{Entropy, Env, UnixTime};
-pub use identity::{Account, Identity, Mechanism};
+pub use identity::{Account, Identity, Mechanism, NamedGroup};
 pub use nt_status::NtStatus;
 pub use reject::{Reason, Reject};
 pub use secret::Secret;

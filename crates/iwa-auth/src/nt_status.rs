@@ -23,6 +23,16 @@ macro_rules! statuses {
                 }
             }
 
+            /// The status of a name such as `NT_STATUS_WRONG_PASSWORD`, `STATUS_WRONG_PASSWORD` or `WRONG_PASSWORD`.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                let name = name.strip_prefix("NT_").unwrap_or(name);
+                match name.strip_prefix("STATUS_").unwrap_or(name) {
+                    $(stringify!($name) => Some(Self($value)),)*
+                    _ => None,
+                }
+            }
+
             /// What it means for an administrator.
             #[must_use]
             pub const fn words(self) -> &'static str {

@@ -9,7 +9,7 @@ use core::pin::Pin;
 use iwa_wire::Sid;
 
 use crate::env::UnixTime;
-use crate::identity::Account;
+use crate::identity::{Account, NamedGroup};
 use crate::nt_status::NtStatus;
 use crate::secret::Secret;
 
@@ -51,6 +51,8 @@ pub struct LogonInfo {
     pub account: Account,
     /// Its groups.
     pub groups: Vec<Sid>,
+    /// Its groups that have names; `None` if the authority knows groups by their SIDs alone.
+    pub named_groups: Option<Vec<NamedGroup>>,
     /// `SessionBaseKey` (MS-NLMP 3.3.2), with which the MIC and the session's keys are checked and made.
     pub session_base_key: Secret<[u8; 16]>,
 }
@@ -83,17 +85,25 @@ pub trait Logon: Send + Sync {
 pub struct PasswordVerified {
     account: Account,
     groups: Vec<Sid>,
+    named_groups: Option<Vec<NamedGroup>>,
 }
 
 impl PasswordVerified {
     /// Says that the authority accepted the password of this account.
     #[must_use]
     pub const fn by_authority(account: Account, groups: Vec<Sid>) -> Self {
-        Self { account, groups }
+        Self { account, groups, named_groups: None }
     }
 
-    pub(crate) fn into_parts(self) -> (Account, Vec<Sid>) {
-        (self.account, self.groups)
+    /// And that these are all the groups of the account that have names.
+    #[must_use]
+    pub fn with_named_groups(mut self, groups: Vec<NamedGroup>) -> Self {
+        self.named_groups = Some(groups);
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (Account, Vec<Sid>, Option<Vec<NamedGroup>>) {
+        (self.account, self.groups, self.named_groups)
     }
 }
 

@@ -41,6 +41,6 @@ impl Accounts {
             verify_ntlmv2(hash, &logon.user, &logon.domain, &logon.server_challenge, &logon.nt_response)
                 .ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
         let account = Account { name: name.clone(), domain: DOMAIN.to_owned(), ..Account::default() };
-        Ok(LogonInfo { account, groups: Vec::new(), session_base_key })
+        Ok(LogonInfo { account, groups: Vec::new(), named_groups: None, session_base_key })
     }
 }

@@ -352,7 +352,7 @@ impl Pending {
 
     /// Goes on with the authority's answer, whose session key lets the MIC be checked.
     pub(crate) fn answer(self, answer: Result<LogonInfo, LogonError>) -> Result<Context, Reject> {
-        let LogonInfo { account, groups, session_base_key } = match answer {
+        let LogonInfo { account, groups, named_groups, session_base_key } = match answer {
             Ok(info) => info,
             Err(LogonError::Refused(status)) => return Err(status.into()),
             Err(LogonError::Unavailable(why)) => return Err(Unavailable::Accounts(why).into()),
@@ -373,7 +373,7 @@ impl Pending {
             None => MicVerified(()),
         };
         let binding = self.binding.binding();
-        let identity = Identity::from_ntlm(account, groups, logon_verified, mic_verified, self.binding);
+        let identity = Identity::from_ntlm(account, groups, named_groups, logon_verified, mic_verified, self.binding);
         let session = Session::new(self.flags, exported_session_key, Sender::Server);
         Ok(Context { identity, binding, session })
     }

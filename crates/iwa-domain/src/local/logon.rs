@@ -64,7 +64,12 @@ impl LocalAccounts {
         let user = self.conclude(user, verified.is_some(), now)?;
         // Invariant: `conclude` refuses what was not verified.
         let session_base_key = verified.ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
-        Ok(LogonInfo { account: snapshot.account(user), groups: snapshot.group_sids(user.rid), session_base_key })
+        Ok(LogonInfo {
+            account: snapshot.account(user),
+            groups: snapshot.group_sids(user.rid),
+            named_groups: None,
+            session_base_key,
+        })
     }
 
     /// Verifies a password against these accounts.

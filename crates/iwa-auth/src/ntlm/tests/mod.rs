@@ -84,7 +84,7 @@ fn authority(logon: &NetworkLogon) -> Result<LogonInfo, LogonError> {
     let session_base_key = verify_ntlmv2(&nt_hash(PASSWORD), user, domain, server_challenge, nt_response)
         .ok_or(LogonError::Refused(NtStatus::WRONG_PASSWORD))?;
     let account = Account { name: "alice".into(), domain: "EXAMPLE".into(), ..Account::default() };
-    Ok(LogonInfo { account, groups: Vec::new(), session_base_key })
+    Ok(LogonInfo { account, groups: Vec::new(), named_groups: None, session_base_key })
 }
 
 /// One handshake of a server with its client's tokens.
