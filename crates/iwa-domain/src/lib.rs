@@ -9,4 +9,6 @@ pub mod kdc_server;
 pub mod krb5_conf;
 pub mod local;
 pub mod machine;
+#[cfg(unix)]
+pub mod ntlm_auth;
 pub mod tls;
