@@ -35,7 +35,7 @@ use iwa_domain::local::Lockout;
 use crate::gateway::authorize::Rule;
 use crate::gateway::terminators::Terminator;
 
-pub(crate) use domain::Domain;
+pub(crate) use domain::{Backend, Domain};
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};

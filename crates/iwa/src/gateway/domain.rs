@@ -9,7 +9,7 @@ use iwa_domain::machine::Machine;
 
 use super::assemble::Problem;
 use super::logons::Names;
-use crate::config::Domain;
+use crate::config::{Backend, Domain};
 
 /// One domain.
 pub(crate) struct Joined {
@@ -59,9 +59,26 @@ impl Joined {
     /// Opens one.
     fn open(config: &Domain) -> Result<Self, Problem> {
         let names = Names { dns: config.name.clone(), netbios: None, sid: None };
-        let logon: Arc<dyn Logon> = Arc::new(Nobody);
+        let logon: Arc<dyn Logon> = match config.backend {
+            Backend::Netlogon => Arc::new(Nobody),
+            Backend::NtlmAuth => winbind(config)?,
+        };
         Ok(Self { config: config.clone(), names, machine: None, logon, directory: None })
     }
+}
+
+/// Samba's `ntlm_auth`, as many of them as logons may be under way.
+#[cfg(unix)]
+fn winbind(config: &Domain) -> Result<Arc<dyn Logon>, Problem> {
+    use iwa_domain::ntlm_auth::{NtlmAuth, NtlmAuthConfig};
+
+    let config = NtlmAuthConfig { processes: config.logons_in_flight, ..NtlmAuthConfig::default() };
+    Ok(Arc::new(NtlmAuth::new(config)))
+}
+
+#[cfg(not(unix))]
+fn winbind(_: &Domain) -> Result<Arc<dyn Logon>, Problem> {
+    Err(Problem("backend = \"ntlm-auth\": there is no winbind on this system".to_owned()))
 }
 
 #[cfg(test)]
@@ -92,7 +109,7 @@ pub(crate) mod tests {
         fn network<'a>(&'a self, _: &'a NetworkLogon) -> Answer<'a, Result<LogonInfo, LogonError>> {
             Box::pin(async {
                 let (account, groups) = self.0.clone()?;
-                Ok(LogonInfo { account, groups, session_base_key: Secret::new([0; 16]) })
+                Ok(LogonInfo { account, groups, named_groups: None, session_base_key: Secret::new([0; 16]) })
             })
         }
 
