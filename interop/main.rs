@@ -10,5 +10,6 @@ mod heimdal;
 mod java;
 mod lab;
 mod mit;
+mod peer;
 mod python;
 mod tls;

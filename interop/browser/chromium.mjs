@@ -1,5 +1,6 @@
 // A page fetched by Chromium as a person would: node chromium.mjs URL PROFILE-DIR [PICTURE.png]
 // Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
+// IWA_SITES names the sites that get the desktop's ticket; localhost otherwise.
 // Prints one line of JSON: {"status": 200, "text": "..."}.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,7 +20,7 @@ const context = await chromium.launchPersistentContext(profile, {
   env: process.env,
   ...(username ? { httpCredentials: { username, password } } : {}),
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', ...(username ? [] : ['--auth-server-allowlist=localhost'])],
+    '--disable-component-update', '--disable-sync', ...(username ? [] : [`--auth-server-allowlist=${process.env.IWA_SITES ?? 'localhost'}`])],
 });
 try {
   const page = await context.newPage();

@@ -1,5 +1,6 @@
 // A page fetched by Firefox as a person would: node firefox.mjs URL PROFILE-DIR [PICTURE.png]
 // Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
+// IWA_SITES names the sites that get the desktop's ticket; localhost otherwise.
 // Prints one line of JSON: {"status": 200, "text": "..."}.
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -16,7 +17,7 @@ const browser = await puppeteer.launch({
   acceptInsecureCerts: url.startsWith('https:'),
   env: { ...process.env, HOME: profile },
   extraPrefsFirefox: {
-    'network.negotiate-auth.trusted-uris': username ? '' : 'localhost',
+    'network.negotiate-auth.trusted-uris': username ? '' : process.env.IWA_SITES ?? 'localhost',
     'network.negotiate-auth.allow-non-fqdn': true,
     'network.auth.force-generic-ntlm': true,
     'app.update.enabled': false,

@@ -23,6 +23,18 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-dev", "/usr/include/python3.11/Python.h"),
     ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     ("npm", "/usr/bin/npm"),
+    // The Active Directory of interop/ad.
+    ("samba", "/usr/sbin/samba"),
+    ("samba-ad-provision", "/usr/share/samba/setup/provision.ldif"),
+    ("samba-dsdb-modules", "/usr/lib/x86_64-linux-gnu/samba/ldb/samldb.so"),
+    ("samba-vfs-modules", "/usr/lib/x86_64-linux-gnu/samba/vfs/acl_xattr.so"),
+    ("winbind", "/usr/sbin/winbindd"),
+    ("python3-samba", "/usr/lib/python3/dist-packages/samba/__init__.py"),
+    ("ldap-utils", "/usr/bin/ldapsearch"),
+    ("libsasl2-modules-gssapi-mit", "/usr/lib/x86_64-linux-gnu/sasl2/libgssapiv2.so"),
+    ("bind9-dnsutils", "/usr/bin/dig"),
+    ("iproute2", "/usr/sbin/ip"),
+    ("faketime", "/usr/bin/faketime"),
 ];
 
 /// Heimdal's client collides with MIT's as a package, so its files are unpacked beside it.
@@ -116,7 +128,9 @@ fn python(root: &Path, home: &Path, report: &mut Report) {
     let venv = home.join("venv");
     let pip = venv.join("bin/pip");
     let wanted = root.join("interop/python/requirements.txt");
-    if venv.join("ready").exists() || !has("python3") {
+    // What is ready is what was wanted when it was made.
+    let list = std::fs::read_to_string(&wanted).unwrap_or_default();
+    if std::fs::read_to_string(venv.join("ready")).is_ok_and(|ready| ready == list) || !has("python3") {
         return;
     }
     if !pip.exists() {
@@ -125,7 +139,7 @@ fn python(root: &Path, home: &Path, report: &mut Report) {
     let mut command = Command::new(pip);
     command.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(wanted);
     if report.run("Python peers", &mut command) {
-        let _ = std::fs::write(venv.join("ready"), "");
+        let _ = std::fs::write(venv.join("ready"), list);
     }
 }
 
