@@ -13,6 +13,7 @@
 //! | PAC | [`pac`], [`ndr`] | MS-PAC, C706 14 |
 //! | DCE/RPC PDUs, endpoint mapper | [`dcerpc`] | C706 12, MS-RPCE 2.2 |
 //! | Netlogon calls and tokens | [`netlogon`] | MS-NRPC 2.2, 3.5.4 |
+//! | answer to an LDAP ping | [`netlogon_ping`] | MS-ADTS 6.3.1.9 |
 //! | UTF-16LE text | [`utf16`] | MS-DTYP 2.3.8 |
 //! | LDAP messages, filters, names | [`ldap`] | RFC 4511, RFC 4514, RFC 4515, RFC 2696 |
 //! | SID | [`sid`] | MS-DTYP 2.4.2 |
@@ -39,6 +40,7 @@ pub mod krb5;
 pub mod ldap;
 pub mod ndr;
 pub mod netlogon;
+pub mod netlogon_ping;
 pub mod ntlm;
 pub mod pac;
 pub mod reader;
