@@ -278,7 +278,7 @@ async fn write(stream: &mut TcpStream, reply: &[u8], until: Instant) -> io::Resu
 }
 
 /// The operating system's randomness.
-struct SystemEntropy;
+pub(crate) struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {

@@ -3,11 +3,16 @@
 
 pub mod controller;
 pub mod credentials;
+pub mod dns;
+#[cfg(test)]
+mod fake_dc;
 pub mod kdc;
 pub mod kdc_db;
 pub mod kdc_server;
 pub mod krb5_conf;
+pub mod ldap_ping;
 pub mod local;
+pub mod locate;
 pub mod machine;
 #[cfg(unix)]
 pub mod ntlm_auth;
