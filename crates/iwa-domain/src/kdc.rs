@@ -1,27 +1,37 @@
 //! Carrying messages to KDCs: UDP, then TCP with four bytes of length. RFC 4120 7.2.
 //!
-//! Which addresses a realm has is configured or read from a krb5.conf ([`Krb5Conf`]); nothing is asked of DNS but hosts.
+//! Which KDCs a realm has is configured or read from a krb5.conf ([`Krb5Conf`]); else it is known by whoever knows the domain's
+//! controllers; else the DNS is asked ([`find`]), if that is allowed.
+
+mod find;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use iwa_auth::ports::{Answer, Kdc};
 use iwa_wire::krb5::KrbError;
 use iwa_wire::krb5::error::code;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::controller::Controllers;
+use crate::dns::Resolve;
 use crate::krb5_conf::Krb5Conf;
+use find::{Memory, Target};
 
-/// The KDCs of realms, and how long they are waited for.
+/// The KDCs of realms, and how long they are waited for. Clones share what they remember.
 #[derive(Clone, Debug, Default)]
 pub struct Kdcs {
     realms: BTreeMap<String, Vec<KdcAddress>>,
+    domains: BTreeMap<String, Arc<dyn Controllers>>,
+    dns: Option<Arc<dyn Resolve>>,
     patience: Patience,
+    memory: Arc<Memory>,
 }
 
 /// How long one KDC is waited for before the next is asked.
@@ -42,7 +52,7 @@ impl Default for Patience {
 }
 
 /// Where a KDC listens.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct KdcAddress {
     /// A name, or an address without brackets.
     pub host: String,
@@ -106,12 +116,22 @@ impl Kdcs {
         self.realms.entry(realm.to_owned()).or_default().extend(addresses);
     }
 
+    /// The KDCs of a realm for which none is named are the controllers of this domain.
+    pub fn set_controllers(&mut self, realm: &str, controllers: Arc<dyn Controllers>) {
+        self.domains.insert(realm.to_uppercase(), controllers);
+    }
+
+    /// The KDCs of every other realm are looked for in the DNS (RFC 4120 7.2.3.2).
+    pub fn set_dns(&mut self, dns: Arc<dyn Resolve>) {
+        self.dns = Some(dns);
+    }
+
     /// Waits otherwise.
     pub fn set_patience(&mut self, patience: Patience) {
         self.patience = patience;
     }
 
-    /// The KDCs of a realm, in the order in which they are asked. A realm that is known in another case only is taken for
+    /// The KDCs that are named for a realm, in the order in which they are asked. A realm that is known in another case only is taken for
     /// that one: Windows does not tell them apart, and another KDC will say that it is not its own.
     #[must_use]
     pub fn of(&self, realm: &str) -> &[KdcAddress] {
@@ -125,39 +145,39 @@ impl Kdcs {
     /// # Errors
     /// In words, which KDCs were asked and what became of it.
     pub async fn ask(&self, realm: &str, request: &[u8]) -> Result<Vec<u8>, String> {
-        let kdcs = self.of(realm);
-        if kdcs.is_empty() {
-            return Err(format!(
-                "no KDC of the realm {realm} is known: name one (`kdc =` under [realms] in krb5.conf, or in the configuration)"
-            ));
-        }
+        let mut kdcs = self.find(realm).await?;
         let mut failures: Vec<String> = Vec::new();
         // Silence over UDP may be a firewall as well as a dead KDC: all of them by UDP, then by TCP, then once more.
         for round in [Round::Udp, Round::Tcp, Round::Last] {
-            for kdc in kdcs {
-                match self.try_one(kdc, request, round).await {
-                    Ok(Some(answer)) if is_unavailable(&answer) => {
-                        failures.push(format!("{kdc}: it says that it is not available"));
+            for kdc in &mut kdcs {
+                let why = match self.try_one(kdc, request, round).await {
+                    Ok(Some(answer)) if is_unavailable(&answer) => "it says that it is not available".to_owned(),
+                    Ok(Some(answer)) => {
+                        self.memory.answered(&kdcs);
+                        return Ok(answer);
                     }
-                    Ok(Some(answer)) => return Ok(answer),
-                    Ok(None) => {}
-                    Err(error) => failures.push(format!("{kdc} by {}: {error}", round.name())),
-                }
+                    Ok(None) => continue,
+                    Err(error) => format!("by {}: {error}", round.name()),
+                };
+                failures.push(format!("{} {why}", kdc.address));
+                kdc.failed = Some(why);
             }
         }
+        self.memory.answered(&kdcs);
         Err(format!("{realm}: {}", failures.join("; ")))
     }
 
-    async fn try_one(&self, kdc: &KdcAddress, request: &[u8], round: Round) -> io::Result<Option<Vec<u8>>> {
-        let tcp_only = kdc.tcp_only || request.len() > UDP_PREFERENCE_LIMIT;
+    async fn try_one(&self, kdc: &mut Target, request: &[u8], round: Round) -> io::Result<Option<Vec<u8>>> {
+        let tcp_only = kdc.address.tcp_only || request.len() > UDP_PREFERENCE_LIMIT;
         let wait = match round {
             Round::Udp if !tcp_only => self.patience.udp,
-            Round::Last if !kdc.tcp_only && request.len() <= UDP_LIMIT => self.patience.last,
+            Round::Last if !kdc.address.tcp_only && request.len() <= UDP_LIMIT => self.patience.last,
             Round::Tcp => self.patience.tcp,
             _ => return Ok(None),
         };
+        kdc.asked = true;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-        for address in within(wait, lookup_host((kdc.host.as_str(), kdc.port))).await? {
+        for address in within(wait, self.addresses(kdc)).await? {
             let answer = match round {
                 Round::Tcp => self.by_tcp(address, request).await,
                 _ => match within(wait, by_udp(address, request)).await {
@@ -166,7 +186,12 @@ impl Kdcs {
                 },
             };
             match answer {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => {
+                    if !is_unavailable(&answer) {
+                        kdc.failed = None;
+                    }
+                    return Ok(Some(answer));
+                }
                 Err(error) => last = error,
             }
         }

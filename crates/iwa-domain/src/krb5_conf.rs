@@ -11,6 +11,7 @@ pub struct Krb5Conf {
     default_realm: Option<String>,
     default_ccache_name: Option<String>,
     default_keytab_name: Option<String>,
+    dns_lookup_kdc: Option<String>,
     kdcs: BTreeMap<String, Vec<String>>,
     domain_realm: BTreeMap<String, String>,
 }
@@ -91,6 +92,13 @@ impl Krb5Conf {
     #[must_use]
     pub fn default_keytab_name(&self) -> Option<&str> {
         self.default_keytab_name.as_deref()
+    }
+
+    /// `dns_lookup_kdc`: whether the DNS may be asked for KDCs of realms that have none here. MIT's default is yes.
+    #[must_use]
+    pub fn dns_lookup_kdc(&self) -> bool {
+        let no = ["no", "n", "false", "f", "off", "0", "nil"];
+        !self.dns_lookup_kdc.as_ref().is_some_and(|value| no.iter().any(|no| value.eq_ignore_ascii_case(no)))
     }
 
     /// The realms that have KDCs, with those as they are written.
@@ -191,6 +199,7 @@ impl Reading {
             ("libdefaults", [], "default_realm") => first(&mut self.conf.default_realm),
             ("libdefaults", [], "default_ccache_name") => first(&mut self.conf.default_ccache_name),
             ("libdefaults", [], "default_client_keytab_name") => first(&mut self.conf.default_keytab_name),
+            ("libdefaults", [], "dns_lookup_kdc") => first(&mut self.conf.dns_lookup_kdc),
             ("realms", [realm], "kdc" | "master_kdc" | "primary_kdc") => {
                 let kdcs = self.conf.kdcs.entry(realm.clone()).or_default();
                 if !kdcs.iter().any(|known| known == value) {
@@ -272,6 +281,20 @@ mod tests {
         assert_eq!(conf.realm_of("other.test"), Some("OTHER.TEST"));
         assert_eq!(conf.realm_of("localhost"), None);
         assert_eq!(conf.realm_of(""), None);
+    }
+
+    #[test]
+    fn dns_is_asked_unless_the_file_forbids_it() {
+        for (text, wanted) in [
+            ("", true),
+            ("dns_lookup_kdc = true", true),
+            ("dns_lookup_kdc = False", false),
+            ("dns_lookup_kdc = 0", false),
+        ] {
+            let conf = parse(&format!("[libdefaults]\n{text}\n")).unwrap();
+            assert_eq!(conf.dns_lookup_kdc(), wanted, "{text}");
+        }
+        assert!(Krb5Conf::default().dns_lookup_kdc());
     }
 
     #[test]

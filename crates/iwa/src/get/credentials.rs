@@ -1,6 +1,7 @@
 //! Who the user is: tickets of a credential cache, or a password, an NT hash or a keytab that is named.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use iwa_auth::Secret;
 use iwa_auth::initiate::Credentials;
@@ -8,6 +9,7 @@ use iwa_auth::krb5::client::{Client, ClientPolicy, LongTerm};
 use iwa_auth::ntlm::crypto::{NtHash, nt_hash};
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
 use iwa_domain::credentials::{CacheName, client_of_keytab};
+use iwa_domain::dns::Dns;
 use iwa_domain::kdc::{KdcAddress, Kdcs};
 use iwa_domain::krb5_conf::Krb5Conf;
 use iwa_wire::krb5::Principal;
@@ -56,6 +58,9 @@ impl CredentialArgs {
     pub(super) fn read(&self, url: &Url) -> Result<(Found, Kdcs), Failure> {
         let conf = Krb5Conf::load().map_err(|error| Failure::usage(error.to_string()))?;
         let mut kdcs = Kdcs::from_krb5_conf(&conf);
+        if conf.dns_lookup_kdc() {
+            kdcs.set_dns(Arc::new(Dns::system()));
+        }
         for kdc in &self.kdc {
             let parsed = kdc.split_once('=').and_then(|(realm, host)| Some((realm, KdcAddress::parse(host)?)));
             let (realm, address) = parsed
