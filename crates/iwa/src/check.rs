@@ -330,14 +330,14 @@ fn logs_and_limits(page: &mut Page, config: &Config) {
 }
 
 /// Lines with a word before them; a word is not repeated.
-struct Page(String);
+pub(crate) struct Page(pub(crate) String);
 
 impl Page {
-    fn line(&mut self, word: &str, text: impl std::fmt::Display) {
+    pub(crate) fn line(&mut self, word: &str, text: impl std::fmt::Display) {
         let _ = writeln!(self.0, "{word:13}{text}");
     }
 
-    fn more(&mut self, text: impl std::fmt::Display) {
+    pub(crate) fn more(&mut self, text: impl std::fmt::Display) {
         let _ = writeln!(self.0, "{:15}{text}", "");
     }
 }

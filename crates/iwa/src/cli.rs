@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Group(crate::group::Args),
     Kdc(crate::kdc::Args),
     Keytab(crate::keytab::Args),
+    Domain(crate::domain::Args),
     Demo(crate::demo::Args),
 }
 

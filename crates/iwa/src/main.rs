@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod config;
 mod demo;
+mod domain;
 mod explain;
 mod gateway;
 mod get;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Check(args) => check::run(&args),
+        cli::Command::Domain(args) => domain::run(&args),
         cli::Command::Explain(args) => explain::run(&args),
         cli::Command::Get(args) => get::run(&args),
         cli::Command::Group(args) => group::run(&args),
