@@ -14,6 +14,9 @@ macro_rules! statuses {
                 pub const $name: Self = Self($value);
             )*
 
+            /// All of these.
+            pub const NAMED: &[Self] = &[$(Self::$name),*];
+
             /// The name in MS-ERREF without its `STATUS_`, if it is one that a logon gives.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
@@ -58,13 +61,31 @@ statuses! {
     ACCOUNT_DISABLED = 0xC000_0072, "the account is disabled";
     NONE_MAPPED = 0xC000_0073, "the name could not be resolved";
     INSUFFICIENT_RESOURCES = 0xC000_009A, "too little memory";
+    IO_TIMEOUT = 0xC000_00B5, "a domain controller did not answer in time";
     NOT_SUPPORTED = 0xC000_00BB, "the request is not supported";
+    CANT_ACCESS_DOMAIN_INFO = 0xC000_00DA, "the domain controller cannot read what it knows of the domain";
+    INVALID_SERVER_STATE = 0xC000_00DC, "the domain controller is not in a state to answer";
+    NO_SUCH_DOMAIN = 0xC000_00DF, "there is no such domain, or no trust with it";
+    TIME_DIFFERENCE_AT_DC = 0xC000_0133, "this machine's clock and the domain controller's differ: set both by NTP";
+    LOGON_NOT_GRANTED = 0xC000_0155, "the account may not log on to this machine";
+    LOGON_TYPE_NOT_GRANTED = 0xC000_015B, "the account may not log on to this machine over the network";
+    NO_TRUST_LSA_SECRET = 0xC000_018A, "this machine has lost its password in the domain: join it anew";
+    NO_TRUST_SAM_ACCOUNT = 0xC000_018B, "the domain has no account of this machine: it was deleted, or join it anew";
     TRUSTED_DOMAIN_FAILURE = 0xC000_018C, "the trust between the domains failed";
     TRUSTED_RELATIONSHIP_FAILURE = 0xC000_018D, "the trust between this machine and the domain failed";
+    TRUST_FAILURE = 0xC000_0190, "the domain that holds the account cannot be asked over its trust";
+    NETLOGON_NOT_STARTED = 0xC000_0192, "the domain controller's Netlogon service does not run";
     ACCOUNT_EXPIRED = 0xC000_0193, "the account has expired";
+    NOLOGON_INTERDOMAIN_TRUST_ACCOUNT = 0xC000_0198, "this is the account of a trust, and no user's";
+    NOLOGON_WORKSTATION_TRUST_ACCOUNT = 0xC000_0199, "this is the account of a machine, and no user's";
+    NOLOGON_SERVER_TRUST_ACCOUNT = 0xC000_019A, "this is the account of a domain controller, and no user's";
     PASSWORD_MUST_CHANGE = 0xC000_0224, "the password must be changed before the first logon";
+    DOMAIN_CONTROLLER_NOT_FOUND = 0xC000_0233, "no domain controller was found";
     ACCOUNT_LOCKED_OUT = 0xC000_0234, "the account is locked out after too many failures";
+    SMARTCARD_LOGON_REQUIRED = 0xC000_02FA, "the account may log on with a smart card only";
     BAD_BINDINGS = 0xC000_035B, "the channel bindings do not match";
+    DOWNGRADE_DETECTED = 0xC000_0388, "somebody may be weakening the logon on its way";
+    AUTHENTICATION_FIREWALL_FAILED = 0xC000_0413, "selective authentication of the trust does not let the account log on to this machine";
     NTLM_BLOCKED = 0xC000_0418, "NTLM is blocked by policy";
 }
 

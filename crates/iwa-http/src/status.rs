@@ -128,9 +128,27 @@ const fn of_logon(status: NtStatus) -> Status {
     match status {
         // Nobody could be asked, or this machine is at fault. A 401 would make every browser ask for passwords in vain.
         NtStatus::NO_LOGON_SERVERS => unavailable(0, win32::NO_LOGON_SERVERS),
+        NtStatus::DOMAIN_CONTROLLER_NOT_FOUND => unavailable(0, win32::DOMAIN_CONTROLLER_NOT_FOUND),
+        NtStatus::NETLOGON_NOT_STARTED => unavailable(0, win32::NETLOGON_NOT_STARTED),
+        NtStatus::IO_TIMEOUT => unavailable(0, win32::SEM_TIMEOUT),
+        NtStatus::INVALID_SERVER_STATE => unavailable(0, win32::INVALID_SERVER_STATE),
+        NtStatus::CANT_ACCESS_DOMAIN_INFO => unavailable(0, win32::CANT_ACCESS_DOMAIN_INFO),
+        NtStatus::TIME_DIFFERENCE_AT_DC => unavailable(0, win32::TIME_SKEW),
+        NtStatus::NO_TRUST_LSA_SECRET => unavailable(0, win32::NO_TRUST_LSA_SECRET),
+        NtStatus::NO_TRUST_SAM_ACCOUNT => unavailable(0, win32::NO_TRUST_SAM_ACCOUNT),
+        NtStatus::TRUST_FAILURE => unavailable(0, win32::TRUST_FAILURE),
         NtStatus::INSUFFICIENT_RESOURCES => unavailable(0, win32::NO_SYSTEM_RESOURCES),
         NtStatus::TRUSTED_RELATIONSHIP_FAILURE => unavailable(0, win32::TRUSTED_RELATIONSHIP_FAILURE),
         NtStatus::TRUSTED_DOMAIN_FAILURE => unauthorized(1, win32::TRUSTED_DOMAIN_FAILURE),
+        NtStatus::NO_SUCH_DOMAIN => unauthorized(1, win32::NO_SUCH_DOMAIN),
+        NtStatus::LOGON_NOT_GRANTED => unauthorized(1, win32::LOGON_NOT_GRANTED),
+        NtStatus::LOGON_TYPE_NOT_GRANTED => unauthorized(1, win32::LOGON_TYPE_NOT_GRANTED),
+        NtStatus::NOLOGON_INTERDOMAIN_TRUST_ACCOUNT => unauthorized(1, win32::NOLOGON_INTERDOMAIN_TRUST_ACCOUNT),
+        NtStatus::NOLOGON_WORKSTATION_TRUST_ACCOUNT => unauthorized(1, win32::NOLOGON_WORKSTATION_TRUST_ACCOUNT),
+        NtStatus::NOLOGON_SERVER_TRUST_ACCOUNT => unauthorized(1, win32::NOLOGON_SERVER_TRUST_ACCOUNT),
+        NtStatus::SMARTCARD_LOGON_REQUIRED => unauthorized(1, win32::SEC_E_SMARTCARD_LOGON_REQUIRED),
+        NtStatus::AUTHENTICATION_FIREWALL_FAILED => unauthorized(1, win32::AUTHENTICATION_FIREWALL_FAILED),
+        NtStatus::DOWNGRADE_DETECTED => unauthorized(1, win32::SEC_E_DOWNGRADE_DETECTED),
         NtStatus::ACCOUNT_RESTRICTION => unauthorized(1, win32::ACCOUNT_RESTRICTION),
         NtStatus::INVALID_LOGON_HOURS => unauthorized(1, win32::INVALID_LOGON_HOURS),
         NtStatus::INVALID_WORKSTATION => unauthorized(1, win32::INVALID_WORKSTATION),
@@ -169,6 +187,7 @@ pub mod win32 {
     #![allow(missing_docs, reason = "the names are those of winerror.h")]
     pub const ACCESS_DENIED: u32 = 5;
     pub const NOT_SUPPORTED: u32 = 50;
+    pub const SEM_TIMEOUT: u32 = 121;
     pub const NO_LOGON_SERVERS: u32 = 1311;
     pub const LOGON_FAILURE: u32 = 1326;
     pub const ACCOUNT_RESTRICTION: u32 = 1327;
@@ -177,12 +196,27 @@ pub mod win32 {
     pub const PASSWORD_EXPIRED: u32 = 1330;
     pub const ACCOUNT_DISABLED: u32 = 1331;
     pub const NONE_MAPPED: u32 = 1332;
+    pub const CANT_ACCESS_DOMAIN_INFO: u32 = 1351;
+    pub const INVALID_SERVER_STATE: u32 = 1352;
+    pub const NO_SUCH_DOMAIN: u32 = 1355;
+    pub const LOGON_NOT_GRANTED: u32 = 1380;
+    pub const LOGON_TYPE_NOT_GRANTED: u32 = 1385;
+    pub const TIME_SKEW: u32 = 1398;
     pub const NO_SYSTEM_RESOURCES: u32 = 1450;
+    pub const NO_TRUST_LSA_SECRET: u32 = 1786;
+    pub const NO_TRUST_SAM_ACCOUNT: u32 = 1787;
     pub const TRUSTED_DOMAIN_FAILURE: u32 = 1788;
     pub const TRUSTED_RELATIONSHIP_FAILURE: u32 = 1789;
+    pub const TRUST_FAILURE: u32 = 1790;
+    pub const NETLOGON_NOT_STARTED: u32 = 1792;
     pub const ACCOUNT_EXPIRED: u32 = 1793;
+    pub const NOLOGON_INTERDOMAIN_TRUST_ACCOUNT: u32 = 1807;
+    pub const NOLOGON_WORKSTATION_TRUST_ACCOUNT: u32 = 1808;
+    pub const NOLOGON_SERVER_TRUST_ACCOUNT: u32 = 1809;
     pub const PASSWORD_MUST_CHANGE: u32 = 1907;
+    pub const DOMAIN_CONTROLLER_NOT_FOUND: u32 = 1908;
     pub const ACCOUNT_LOCKED_OUT: u32 = 1909;
+    pub const AUTHENTICATION_FIREWALL_FAILED: u32 = 1935;
     pub const NTLM_BLOCKED: u32 = 1937;
     pub const SEC_E_UNSUPPORTED_FUNCTION: u32 = 0x8009_0302;
     pub const SEC_E_INTERNAL_ERROR: u32 = 0x8009_0304;
@@ -196,8 +230,10 @@ pub mod win32 {
     pub const SEC_E_CONTEXT_EXPIRED: u32 = 0x8009_0317;
     pub const SEC_E_WRONG_PRINCIPAL: u32 = 0x8009_0322;
     pub const SEC_E_TIME_SKEW: u32 = 0x8009_0324;
+    pub const SEC_E_SMARTCARD_LOGON_REQUIRED: u32 = 0x8009_033E;
     pub const SEC_E_KDC_UNKNOWN_ETYPE: u32 = 0x8009_0342;
     pub const SEC_E_BAD_BINDINGS: u32 = 0x8009_0346;
+    pub const SEC_E_DOWNGRADE_DETECTED: u32 = 0x8009_0350;
 }
 
 #[cfg(test)]
@@ -238,6 +274,65 @@ mod tests {
         ] {
             assert_eq!(numbers(status), (401, 1, win32));
         }
+    }
+
+    #[test]
+    fn every_refusal_of_a_domain_has_its_number_in_the_log_and_is_401_1_or_503() {
+        // MS-ERREF 2.2 and 2.3: the same name under both.
+        let of_the_account = [
+            (NtStatus::NO_SUCH_USER, win32::SEC_E_LOGON_DENIED),
+            (NtStatus::WRONG_PASSWORD, win32::SEC_E_LOGON_DENIED),
+            (NtStatus::LOGON_FAILURE, win32::SEC_E_LOGON_DENIED),
+            (NtStatus::ACCOUNT_RESTRICTION, 1327),
+            (NtStatus::INVALID_LOGON_HOURS, 1328),
+            (NtStatus::INVALID_WORKSTATION, 1329),
+            (NtStatus::PASSWORD_EXPIRED, 1330),
+            (NtStatus::ACCOUNT_DISABLED, 1331),
+            (NtStatus::NONE_MAPPED, 1332),
+            (NtStatus::NO_SUCH_DOMAIN, 1355),
+            (NtStatus::LOGON_NOT_GRANTED, 1380),
+            (NtStatus::LOGON_TYPE_NOT_GRANTED, 1385),
+            (NtStatus::TRUSTED_DOMAIN_FAILURE, 1788),
+            (NtStatus::ACCOUNT_EXPIRED, 1793),
+            (NtStatus::NOLOGON_INTERDOMAIN_TRUST_ACCOUNT, 1807),
+            (NtStatus::NOLOGON_WORKSTATION_TRUST_ACCOUNT, 1808),
+            (NtStatus::NOLOGON_SERVER_TRUST_ACCOUNT, 1809),
+            (NtStatus::PASSWORD_MUST_CHANGE, 1907),
+            (NtStatus::ACCOUNT_LOCKED_OUT, 1909),
+            (NtStatus::AUTHENTICATION_FIREWALL_FAILED, 1935),
+            (NtStatus::NTLM_BLOCKED, 1937),
+            (NtStatus::SMARTCARD_LOGON_REQUIRED, 2_148_074_302),
+            (NtStatus::DOWNGRADE_DETECTED, 2_148_074_320),
+            (NtStatus::BAD_BINDINGS, win32::SEC_E_BAD_BINDINGS),
+            (NtStatus::ACCESS_DENIED, 5),
+            (NtStatus::NOT_SUPPORTED, 50),
+        ];
+        // A browser that got 401 for these would ask for another password, and the next one would fail as well.
+        let of_nobody = [
+            (NtStatus::NO_LOGON_SERVERS, 1311),
+            (NtStatus::DOMAIN_CONTROLLER_NOT_FOUND, 1908),
+            (NtStatus::NETLOGON_NOT_STARTED, 1792),
+            (NtStatus::IO_TIMEOUT, 121),
+            (NtStatus::INVALID_SERVER_STATE, 1352),
+            (NtStatus::CANT_ACCESS_DOMAIN_INFO, 1351),
+            (NtStatus::TIME_DIFFERENCE_AT_DC, 1398),
+            (NtStatus::NO_TRUST_LSA_SECRET, 1786),
+            (NtStatus::NO_TRUST_SAM_ACCOUNT, 1787),
+            (NtStatus::TRUSTED_RELATIONSHIP_FAILURE, 1789),
+            (NtStatus::TRUST_FAILURE, 1790),
+            (NtStatus::INSUFFICIENT_RESOURCES, 1450),
+        ];
+        for (status, win32) in of_the_account {
+            assert_eq!(numbers(status), (401, 1, win32), "{status}");
+        }
+        for (status, win32) in of_nobody {
+            assert_eq!(numbers(status), (503, 0, win32), "{status}");
+        }
+        for status in NtStatus::NAMED {
+            let listed = of_the_account.iter().chain(&of_nobody).any(|(listed, _)| listed == status);
+            assert!(listed, "{status} has no place here");
+        }
+        assert_eq!(numbers(NtStatus(0xC0DE_0000)), (401, 1, win32::SEC_E_LOGON_DENIED), "one that nobody knows");
     }
 
     #[test]
