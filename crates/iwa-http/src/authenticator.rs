@@ -85,7 +85,7 @@ impl fmt::Debug for Ports {
 pub struct Authenticator {
     policy: Policy,
     challenges: Challenges,
-    acceptor: ArcSwap<Acceptor>,
+    acceptor: Arc<ArcSwap<Acceptor>>,
     ports: Ports,
 }
 
@@ -139,7 +139,15 @@ impl Authenticator {
     #[must_use]
     pub fn new(policy: Policy, acceptor: Acceptor, ports: Ports) -> Self {
         let challenges = Challenges::new(&policy.providers, policy.basic_realm.as_deref());
-        Self { policy, challenges, acceptor: ArcSwap::from_pointee(acceptor), ports }
+        Self { policy, challenges, acceptor: Arc::new(ArcSwap::from_pointee(acceptor)), ports }
+    }
+
+    /// The same with another policy: for a part of the site. Both share keys, ports and connections; what a connection proved
+    /// counts under each as far as its own policy takes it.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let challenges = Challenges::new(&policy.providers, policy.basic_realm.as_deref());
+        Self { policy, challenges, acceptor: Arc::clone(&self.acceptor), ports: self.ports.clone() }
     }
 
     /// The policy it was made with.
@@ -154,7 +162,7 @@ impl Authenticator {
         self.acceptor.load_full()
     }
 
-    /// Takes other keys or another policy of the mechanisms, whole. Handshakes under way end with what they began with.
+    /// Takes other keys or another policy of the mechanisms, whole, for all that [`Authenticator::with_policy`] made too. Handshakes under way end with what they began with.
     pub fn replace_acceptor(&self, acceptor: Acceptor) {
         self.acceptor.store(Arc::new(acceptor));
     }

@@ -362,6 +362,34 @@ async fn an_identity_does_not_outlive_the_policy_under_which_it_was_proved() {
 }
 
 #[tokio::test]
+async fn what_was_proved_under_one_part_of_the_site_counts_under_another_as_far_as_its_policy_takes_it() {
+    let site = Site::with_policy(|_| {});
+    let part = |providers: Vec<Provider>| {
+        let policy = iwa_http::Policy { providers, ..site.authenticator.policy().clone() };
+        Site {
+            authenticator: site.authenticator.with_policy(policy),
+            clock: site.clock.clone(),
+            half_open: site.half_open.clone(),
+        }
+    };
+    let (kerberos, ntlm) = (part(vec![Provider::NegotiateKerberos]), part(vec![Provider::Ntlm]));
+    let connection = connection();
+    let browser = Browser::ntlm(&site);
+    browser.load(&site, &connection).await;
+    assert_eq!(ntlm.get(&connection).await.in_words(), ALICE);
+    assert_eq!(kerberos.get(&connection).await.in_words(), CHALLENGE);
+    assert_eq!(kerberos.get(&connection).await.challenges(), ["Negotiate"]);
+    // A handshake that began where NTLM is taken does not end where it is not.
+    let (_, second) = browser.halfway(&site, &connection).await;
+    let reply = kerberos.with(&connection, &second).await;
+    assert!(reply.in_words().starts_with("401.2 "), "{}", reply.in_words());
+    assert_eq!(site.get(&connection).await.in_words(), CHALLENGE, "and nobody is known from it");
+    // New keys are everybody's.
+    kerberos.authenticator.replace_acceptor(iwa_auth::Acceptor::new(support::ntlm_acceptor()));
+    assert!(std::sync::Arc::ptr_eq(&site.authenticator.acceptor(), &ntlm.authenticator.acceptor()));
+}
+
+#[tokio::test]
 async fn a_handshake_ends_with_the_keys_it_began_with() {
     let site = Site::with_policy(|_| {});
     let connection = connection();

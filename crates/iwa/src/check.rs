@@ -12,7 +12,7 @@ use iwa_domain::local::LocalAccounts;
 use iwa_http::Provider;
 use iwa_wire::explain::{hex, printable};
 
-use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, load};
+use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, SignIn, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
@@ -84,7 +84,9 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
             Some(files) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
             None => page.line("route", format_args!("{} says who the visitor is", route.path)),
         }
-        rules(&mut page, &route.rules, config.authentication.policy.anonymous);
+        let policy = route.policy(&config.authentication.policy);
+        sign_in_here(&mut page, &route.sign_in, &policy);
+        rules(&mut page, &route.rules, policy.anonymous);
     }
     logs_and_limits(&mut page, config);
     page.0
@@ -165,11 +167,24 @@ fn certificates(page: &mut Page, config: &Config) {
     }
 }
 
+/// What a route has in place of the site's way to sign in.
+fn sign_in_here(page: &mut Page, here: &SignIn, policy: &iwa_http::Policy) {
+    if *here == SignIn::default() {
+        return;
+    }
+    let mut offered: Vec<_> = policy.providers.iter().map(ToString::to_string).collect();
+    offered.extend(policy.basic_realm.as_ref().map(|_| "Basic".to_owned()));
+    let offered = if offered.is_empty() { "nobody can sign in".to_owned() } else { offered.join(", ") };
+    let anonymous = if policy.anonymous { "served without credentials, too" } else { "never without credentials" };
+    page.more(format_args!("signs in here with: {offered}; {anonymous}"));
+}
+
 /// Which routes let in whoever does not sign in.
 fn where_anonymous(config: &Config) -> String {
     let open = config.routes.iter().filter(|route| {
         // No name can match nobody, so that it does not matter what names mean.
-        decide(&route.rules, None, &http::Method::GET, &NoNames) == Decision::Allowed
+        route.policy(&config.authentication.policy).anonymous
+            && decide(&route.rules, None, &http::Method::GET, &NoNames) == Decision::Allowed
     });
     let paths: Vec<_> = open.map(|route| route.path.as_str()).collect();
     match paths.len() {

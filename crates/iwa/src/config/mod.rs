@@ -199,7 +199,7 @@ pub(crate) struct Accounts {
 }
 
 /// `[[route]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Route {
     /// `path`: begins with `/`, and covers itself and everything below it.
     pub(crate) path: String,
@@ -208,6 +208,50 @@ pub(crate) struct Route {
     /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
     /// everybody may whom authentication lets through (IIS's factory rule).
     pub(crate) rules: Vec<Rule>,
+    /// How visitors sign in here, where it is another way than in `[authentication]`.
+    pub(crate) sign_in: SignIn,
+}
+
+/// What a route, or the nearest above it that says something, has in place of `[authentication]`; IIS's `<location>`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct SignIn {
+    /// `anonymous`.
+    pub(crate) anonymous: Option<bool>,
+    /// `providers`; none at all turns Windows authentication off.
+    pub(crate) providers: Option<Vec<iwa_http::Provider>>,
+    /// `basic`; its realm is that of `[authentication.basic]`.
+    pub(crate) basic: Option<bool>,
+}
+
+impl SignIn {
+    /// The policy of the site with these differences; `None` if there are none.
+    pub(crate) fn policy(&self, site: &iwa_http::Policy) -> Option<iwa_http::Policy> {
+        if *self == Self::default() {
+            return None;
+        }
+        let mut policy = site.clone();
+        if let Some(anonymous) = self.anonymous {
+            policy.anonymous = anonymous;
+        }
+        if let Some(providers) = &self.providers {
+            policy.providers.clone_from(providers);
+        }
+        match self.basic {
+            Some(true) => policy.basic_realm = policy.basic_realm.or_else(|| Some(String::new())),
+            Some(false) => policy.basic_realm = None,
+            None => {}
+        }
+        Some(policy)
+    }
+
+    /// What is not said here, as the route above has it.
+    fn or(self, above: &Self) -> Self {
+        Self {
+            anonymous: self.anonymous.or(above.anonymous),
+            providers: self.providers.or_else(|| above.providers.clone()),
+            basic: self.basic.or(above.basic),
+        }
+    }
 }
 
 /// `[log]`.
@@ -283,6 +327,13 @@ impl Default for Limits {
     }
 }
 
+impl Route {
+    /// How visitors sign in here.
+    pub(crate) fn policy<'a>(&self, site: &'a iwa_http::Policy) -> std::borrow::Cow<'a, iwa_http::Policy> {
+        self.sign_in.policy(site).map_or(std::borrow::Cow::Borrowed(site), std::borrow::Cow::Owned)
+    }
+}
+
 impl Config {
     /// Every file with keys that Kerberos takes.
     pub(crate) fn keytabs(&self) -> Vec<PathBuf> {
@@ -297,7 +348,12 @@ impl Config {
             server: Server { listen: vec![listen], ..Server::default() },
             kerberos: Some(Kerberos::with_keytab(keytab)),
             accounts: Some(Accounts { state, lockout: Lockout::default() }),
-            routes: vec![Route { path: "/".to_owned(), files: None, rules: vec![Rule::allow_all()] }],
+            routes: vec![Route {
+                path: "/".to_owned(),
+                files: None,
+                rules: vec![Rule::allow_all()],
+                ..Route::default()
+            }],
             ..Self::default()
         }
     }

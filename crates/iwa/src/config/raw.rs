@@ -127,6 +127,12 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// Whether it lets visitors in who do not sign in. Looks only; what is wrong with it is told when it is read.
+    pub(super) fn says_anonymous(&self) -> bool {
+        let value = self.table.and_then(|table| table.get("anonymous"));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)))
+    }
+
     /// The section of this name below; one that was not written is empty.
     pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         let title = match self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']')) {

@@ -155,7 +155,7 @@ impl<'a> Reading<'a> {
 
         let windows = section.section("windows");
         let enabled = windows.boolean("enabled").is_none_or(|enabled| enabled.value);
-        policy.providers = match self.providers(&windows, have) {
+        policy.providers = match self.providers(&windows, have, false) {
             _ if !enabled => Vec::new(),
             Some(providers) => providers,
             // As IIS installs itself, as far as there is something to verify with.
@@ -199,9 +199,10 @@ impl<'a> Reading<'a> {
         authentication
     }
 
-    fn providers(&self, windows: &Section<'a>, have: Have) -> Option<Vec<Provider>> {
+    /// `providers` of `[authentication.windows]`, or of a route, where an empty list turns them off.
+    pub(super) fn providers(&self, windows: &Section<'a>, have: Have, of_route: bool) -> Option<Vec<Provider>> {
         let written = windows.strings("providers")?;
-        if written.value.is_empty() {
+        if written.value.is_empty() && !of_route {
             self.report.error(
                 written.span,
                 "providers: wanted at least one of \"Negotiate\", \"Negotiate:Kerberos\", \"NTLM\"; enabled = false turns \
@@ -451,7 +452,7 @@ pub(super) struct Have {
 
 impl Have {
     /// Somebody who verifies passwords and NTLM.
-    const fn logons(self) -> bool {
+    pub(super) const fn logons(self) -> bool {
         self.accounts || self.domain
     }
 }

@@ -11,7 +11,7 @@ use iwa_domain::local::name::same;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
-use super::{Authentication, Route, value};
+use super::{Authentication, Route, SignIn, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
 use crate::gateway::names::DomainGroup;
 use crate::gateway::path::covers;
@@ -26,6 +26,8 @@ impl<'a> Reading<'a> {
     ) -> Vec<Route> {
         let mut written: Vec<Written> = Vec::new();
         let none = sections.is_empty();
+        // Whether anybody may come without signing in, here or elsewhere.
+        let anonymous = authentication.policy.anonymous || sections.iter().any(Section::says_anonymous);
         for section in sections {
             let path = self.route_path(&section);
             let files = section.string("files").map(|files| {
@@ -39,12 +41,13 @@ impl<'a> Reading<'a> {
                 }
                 dir
             });
+            let sign_in = self.sign_in(&section, have);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
             let mut rules = Vec::new();
             for (key, access) in [("deny", Access::Deny), ("allow", Access::Allow)] {
                 for rule in section.sections(key) {
                     let span = rule.span();
-                    if let Some(rule) = self.rule(rule, access, authentication, names, have) {
+                    if let Some(rule) = self.rule(rule, access, anonymous, names, have) {
                         rules.push(At { value: rule, span });
                     }
                 }
@@ -54,7 +57,7 @@ impl<'a> Reading<'a> {
                     self.report
                         .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
-                written.push(Written { path, files, inherit, rules });
+                written.push(Written { path, files, inherit, rules, sign_in });
             }
             section.finish();
         }
@@ -64,6 +67,24 @@ impl<'a> Reading<'a> {
             self.report.file_warning("there is no route for \"/\": whatever no route covers is answered with 404");
         }
         self.inherit(written)
+    }
+
+    /// What the route has in place of `[authentication]`.
+    fn sign_in(&self, section: &Section<'a>, have: Have) -> SignIn {
+        let basic = section.boolean("basic");
+        if let Some(At { value: true, span }) = &basic
+            && !have.logons()
+        {
+            self.report.error(
+                span.clone(),
+                "basic: Basic needs accounts whose passwords it can verify: add [accounts] or a [[domain]]",
+            );
+        }
+        SignIn {
+            anonymous: section.boolean("anonymous").map(|anonymous| anonymous.value),
+            providers: self.providers(section, have, true),
+            basic: basic.map(|basic| basic.value),
+        }
     }
 
     fn route_path(&self, section: &Section<'a>) -> Option<String> {
@@ -90,7 +111,7 @@ impl<'a> Reading<'a> {
         &self,
         section: Section<'a>,
         access: Access,
-        authentication: &Authentication,
+        anonymous: bool,
         names: Option<&Snapshot>,
         have: Have,
     ) -> Option<Rule> {
@@ -99,7 +120,7 @@ impl<'a> Reading<'a> {
         for At { value, span } in section.strings("users").map(|users| users.value).unwrap_or_default() {
             match value::user(value) {
                 Ok(user) => {
-                    self.known_user(&user, span, authentication, names, have);
+                    self.known_user(&user, span, anonymous, names, have);
                     rule.users.push(user);
                 }
                 Err(why) => {
@@ -190,16 +211,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn known_user(
-        &self,
-        user: &User,
-        span: Range<usize>,
-        authentication: &Authentication,
-        names: Option<&Snapshot>,
-        have: Have,
-    ) {
+    fn known_user(&self, user: &User, span: Range<usize>, anonymous: bool, names: Option<&Snapshot>, have: Have) {
         match user {
-            User::Anonymous if !authentication.policy.anonymous => {
+            User::Anonymous if !anonymous => {
                 self.report.warning(span, "users: \"?\" is whoever does not sign in, and anonymous is off: it matches nobody");
             }
             User::Local(name) if !have.accounts => self.report.error(
@@ -230,8 +244,9 @@ impl<'a> Reading<'a> {
         written.sort_by_key(|route| (route.path.trim_end_matches('/').matches('/').count(), route.path.len()));
         let mut routes = Vec::new();
         for route in &written {
-            let mut rules: Vec<Rule> = Vec::new();
+            let (mut rules, mut sign_in) = (Vec::<Rule>::new(), SignIn::default());
             for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
+                sign_in = above.sign_in.clone().or(&sign_in);
                 if !above.inherit {
                     rules.clear();
                 }
@@ -240,7 +255,7 @@ impl<'a> Reading<'a> {
                 }
                 rules.extend(above.rules.iter().map(|rule| rule.value.clone()));
             }
-            routes.push(Route { path: route.path.clone(), files: route.files.clone(), rules });
+            routes.push(Route { path: route.path.clone(), files: route.files.clone(), rules, sign_in });
         }
         routes.reverse();
         routes
@@ -273,4 +288,5 @@ struct Written {
     files: Option<PathBuf>,
     inherit: bool,
     rules: Vec<At<Rule>>,
+    sign_in: SignIn,
 }

@@ -163,6 +163,50 @@ fn several_keytabs_are_taken_and_each_is_looked_at() {
     assert!(problems[0].contains("wanted at least one file"), "{problems:#?}");
 }
 
+#[test]
+fn a_route_signs_in_as_it_says_or_as_the_nearest_above_it_that_says_something() {
+    let world = World::new();
+    let text = SAMPLE.to_owned()
+        + "[[route]]\npath = \"/strict\"\nproviders = [\"Negotiate:Kerberos\"]\ndeny = { users = [\"?\"] }\n\
+           [[route]]\npath = \"/strict/open\"\nanonymous = true\n\
+           [[route]]\npath = \"/basic\"\nproviders = []\nbasic = true\n";
+    let loaded = world.parse(&text).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let site = &loaded.config.authentication.policy;
+    let policy = |path: &str| {
+        let route = loaded.config.routes.iter().find(|route| route.path == path).unwrap();
+        let policy = route.policy(site).into_owned();
+        (policy.anonymous, policy.providers, policy.basic_realm.is_some())
+    };
+    assert_eq!(policy("/"), (false, vec![Provider::Negotiate, Provider::Ntlm], false));
+    assert_eq!(policy("/strict"), (false, vec![Provider::NegotiateKerberos], false));
+    assert_eq!(policy("/strict/open"), (true, vec![Provider::NegotiateKerberos], false));
+    assert_eq!(policy("/basic"), (false, vec![], true));
+    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &loaded.config);
+    for wanted in [
+        "signs in here with: Negotiate:Kerberos; never without credentials",
+        "signs in here with: Negotiate:Kerberos; served without credentials, too",
+        "signs in here with: Basic; never without credentials",
+    ] {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
+    for (line, wanted) in [
+        ("providers = [\"Kerberos\"]", "there is no provider"),
+        ("providers = [\"Negotiate\", \"Negotiate:Kerberos\"]", "both use the scheme Negotiate"),
+        ("anonymous = \"yes\"", "anonymous: wanted true or false"),
+        ("token-checking = \"require\"", "there is no `token-checking` in [[route]]"),
+    ] {
+        let problems = world.problems(&format!("{SAMPLE}[[route]]\npath = \"/x\"\n{line}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{problems:#?}");
+    }
+    // The same files under another way to sign in.
+    let problems = world.problems(
+        &(SAMPLE.to_owned()
+            + "[[route]]\npath = \"/strict\"\nfiles = \"www/in\"\nproviders = [\"Negotiate:Kerberos\"]\n"),
+    );
+    assert!(problems[0].contains("can be had at /in too"), "{problems:#?}");
+}
+
 /// A configuration of a machine that joined a domain and has nothing else.
 const JOINED: &str = r#"
 [server]

@@ -45,7 +45,8 @@ impl Reading<'_> {
     /// Rules belong to paths, and not to files: a directory that two routes reach has the rules of the weaker one.
     fn files_have_one_address(&self, routes: &[Route]) {
         for outer in routes {
-            for inner in routes.iter().filter(|inner| inner.path != outer.path && inner.rules != outer.rules) {
+            let alike = |a: &Route, b: &Route| a.rules == b.rules && a.sign_in == b.sign_in;
+            for inner in routes.iter().filter(|inner| inner.path != outer.path && !alike(inner, outer)) {
                 let (Some(above), Some(below)) =
                     (outer.files.as_deref().and_then(real), inner.files.as_deref().and_then(real))
                 else {
@@ -55,7 +56,7 @@ impl Reading<'_> {
                 let address = format!("{}/{rest}", outer.path.trim_end_matches('/'));
                 // The longest path comes first, and is the one whose rules hold.
                 let holds = routes.iter().find(|route| covers(&route.path, address.trim_end_matches('/')));
-                if holds.is_some_and(|route| route.rules != inner.rules) {
+                if holds.is_some_and(|route| !alike(route, inner)) {
                     self.report.file_warning(format!(
                         "the files of {} can be had at {address} too, where other rules hold: keep them outside {}",
                         inner.path,

@@ -86,22 +86,26 @@ pub(crate) fn site(
     let terminators = Terminators::open(&config.authentication.terminators)?;
     let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
     let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
+    let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
     let routes = config.routes.iter().map(|route| {
         let content = match &route.files {
             Some(files) => Content::Files(Files::new(files.clone(), &route.path)),
             None => Content::Whoami,
         };
-        Route::new(route.path.clone(), route.rules.clone(), content)
+        let other = route.sign_in.policy(&config.authentication.policy);
+        let authenticator = other.map(|policy| authenticator.with_policy(policy));
+        Route::new(route.path.clone(), route.rules.clone(), authenticator, content)
     });
     let groups = names::of_rules(
         config.routes.iter().flat_map(|route| &route.rules),
         before.map_or(&[], |before| before.groups.as_slice()),
     );
+    let routes = routes.collect();
     Ok(Site {
-        routes: routes.collect(),
+        routes,
         domains,
         groups,
-        authenticator: Authenticator::new(config.authentication.policy.clone(), acceptor, ports),
+        authenticator,
         accounts,
         keytabs: Mutex::new(keytabs),
         certificates: certificates.map(Arc::new),

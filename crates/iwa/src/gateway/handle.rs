@@ -154,8 +154,9 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
         let status = Status::served(StatusCode::NOT_FOUND);
         return Answer::of(pages::refusal(status, id, None), status);
     };
+    let authenticator = route.authenticator(&site);
     let Admitted { identity, by_token, final_token, delegated: _, binding, note } =
-        match site.authenticator.authenticate(connection, request.version, &request.headers).await {
+        match authenticator.authenticate(connection, request.version, &request.headers).await {
             Outcome::Admitted(admitted) => admitted,
             Outcome::Refused(refused) => return Answer::challenge(id, *refused),
         };
@@ -177,7 +178,7 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
                 (response, status, None)
             }
             Err(Denied::ByRule(why)) if identity.is_none() => {
-                return Answer { note: Some(why), ..Answer::challenge(id, site.authenticator.challenge(connection)) };
+                return Answer { note: Some(why), ..Answer::challenge(id, authenticator.challenge(connection)) };
             }
             Err(Denied::ByRule(why)) => {
                 note = Some(why);

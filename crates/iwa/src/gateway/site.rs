@@ -59,14 +59,21 @@ pub(crate) struct Route {
     rules: Vec<Rule>,
     /// Whether a rule has a name that only the local accounts can tell.
     has_local_names: bool,
+    /// How visitors sign in here, where it is another way than elsewhere.
+    authenticator: Option<Authenticator>,
     pub(crate) content: Content,
 }
 
 impl Route {
     /// A route with these rules, those of the routes above it among them.
-    pub(crate) fn new(path: String, rules: Vec<Rule>, content: Content) -> Self {
+    pub(crate) fn new(path: String, rules: Vec<Rule>, authenticator: Option<Authenticator>, content: Content) -> Self {
         let has_local_names = rules.iter().any(has_local_names);
-        Self { path, rules, has_local_names, content }
+        Self { path, rules, has_local_names, authenticator, content }
+    }
+
+    /// Who signs visitors in here.
+    pub(crate) fn authenticator<'a>(&'a self, site: &'a Site) -> &'a Authenticator {
+        self.authenticator.as_ref().unwrap_or(&site.authenticator)
     }
 
     /// Whether the rules let this visitor in; else why not, for the log.

@@ -49,8 +49,10 @@ async fn site(logon: FakeLogon, names: Arc<Fake>, routes: Vec<(&str, Vec<Rule>)>
     config.authentication.policy.basic_realm = Some(String::new());
     config.ntlm.computer_name = Some("WEB".into());
     config.ntlm.domain_name = Some("CORP".into());
-    config.routes =
-        routes.into_iter().map(|(path, rules)| Route { path: path.to_owned(), files: None, rules }).collect();
+    config.routes = routes
+        .into_iter()
+        .map(|(path, rules)| Route { path: path.to_owned(), files: None, rules, ..Default::default() })
+        .collect();
     serve(config, vec![joined_with("corp.example.test", "CORP", logon, Some(names))]).await
 }
 

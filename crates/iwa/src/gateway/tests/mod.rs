@@ -72,7 +72,12 @@ struct Server {
 async fn server(files: &Path, change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    config.routes = vec![Route { path: "/".into(), files: Some(files.to_owned()), rules: vec![Rule::allow_all()] }];
+    config.routes = vec![Route {
+        path: "/".into(),
+        files: Some(files.to_owned()),
+        rules: vec![Rule::allow_all()],
+        ..Default::default()
+    }];
     change(&mut config);
     serve(config, Vec::new()).await
 }
@@ -324,6 +329,7 @@ async fn the_rules_of_a_route_hold_however_its_path_is_written() {
                 path: "/admin".into(),
                 files: Some(files.0.join("admin")),
                 rules: vec![Rule { access: crate::gateway::authorize::Access::Deny, ..Rule::allow_all() }],
+                ..Default::default()
             },
         );
     })

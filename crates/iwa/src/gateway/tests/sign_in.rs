@@ -11,10 +11,10 @@ use iwa_auth::ports::{Answer, Kdc};
 use iwa_auth::{ChannelBindings, Mechanism, Scheme, Secret};
 use iwa_domain::local::{LocalAccounts, Lockout, NewUser};
 use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
-use iwa_http::{Os, System as _};
+use iwa_http::{Os, Provider, System as _};
 
 use super::{Client, Directory, Server, header, server};
-use crate::config::{Accounts, Config, Route};
+use crate::config::{Accounts, Config, Route, SignIn};
 use crate::gateway::authorize::{Access, Rule, User};
 use crate::gateway::site::Content;
 use crate::gateway::{assemble, reload};
@@ -186,6 +186,7 @@ async fn authorization_is_evaluated_on_every_request_wherever_the_identity_comes
                 path: "/admin".into(),
                 files: None,
                 rules: vec![Rule { access: Access::Deny, ..Rule::allow_all() }],
+                ..Default::default()
             },
         );
     })
@@ -205,6 +206,36 @@ async fn authorization_is_evaluated_on_every_request_wherever_the_identity_comes
 }
 
 #[tokio::test]
+async fn an_identity_of_a_weaker_mechanism_does_not_count_on_a_route_that_wants_a_stronger() {
+    let directory = accounts("stricter");
+    let server = site(&directory, |config| {
+        let route =
+            |path: &str, sign_in| Route { path: path.into(), files: None, rules: vec![Rule::allow_all()], sign_in };
+        let kerberos = SignIn { providers: Some(vec![Provider::NegotiateKerberos]), ..SignIn::default() };
+        let anonymous = SignIn { anonymous: Some(true), ..SignIn::default() };
+        config.routes.insert(0, route("/strict", kerberos));
+        config.routes.insert(0, route("/open", anonymous));
+    })
+    .await;
+    let mut client = server.connect().await;
+    assert!(alice(&mut client, "/").await.0.starts_with("HTTP/1.1 200 "));
+    let (head, _) = client.get("/strict", "").await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    let offered: Vec<_> = head.lines().filter(|line| line.starts_with("www-auth")).collect();
+    assert_eq!(offered, ["www-authenticate: Negotiate"]);
+    // Nor does a whole handshake there.
+    let mut client = server.connect().await;
+    let (head, ..) = alice(&mut client, "/strict").await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    assert!(server.told.lines().iter().any(|line| line.ends_with("policy.mechanism-off")), "{:?}", server.told.lines());
+    assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 401 "));
+    let mut client = server.connect().await;
+    assert!(client.get("/open", "").await.0.starts_with("HTTP/1.1 200 "));
+    assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 401 "));
+    server.running.stop().await;
+}
+
+#[tokio::test]
 async fn on_an_anonymous_site_a_rule_that_wants_somebody_makes_the_server_ask() {
     let directory = accounts("ask");
     let server = site(&directory, |config| {
@@ -218,6 +249,7 @@ async fn on_an_anonymous_site_a_rule_that_wants_somebody_makes_the_server_ask() 
                     Rule { access: Access::Deny, users: vec![User::Anonymous], ..Rule::allow_all() },
                     Rule::allow_all(),
                 ],
+                ..Default::default()
             },
         );
     })
@@ -248,7 +280,10 @@ async fn accounts_that_cannot_be_read_let_nobody_in() {
 async fn a_panic_fails_one_request_and_signs_its_connection_out() {
     let directory = accounts("panic");
     let server = site(&directory, |config| {
-        config.routes.insert(0, Route { path: "/panic".into(), files: None, rules: vec![Rule::allow_all()] });
+        config.routes.insert(
+            0,
+            Route { path: "/panic".into(), files: None, rules: vec![Rule::allow_all()], ..Default::default() },
+        );
     })
     .await;
     let gateway = &server.running.gateway;
