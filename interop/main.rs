@@ -10,6 +10,7 @@ mod heimdal;
 mod java;
 mod lab;
 mod mit;
+mod openldap;
 mod peer;
 mod python;
 mod tls;

@@ -12,6 +12,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("krb5-kdc", "/usr/sbin/krb5kdc"),
     ("krb5-admin-server", "/usr/sbin/kadmin.local"),
     ("libkrb5-dev", "/usr/bin/krb5-config"),
+    ("slapd", "/usr/sbin/slapd"),
+    ("ldap-utils", "/usr/bin/ldapsearch"),
     ("gcc", "/usr/bin/gcc"),
     ("apache2", "/usr/sbin/apache2"),
     ("libapache2-mod-auth-gssapi", "/usr/lib/apache2/modules/mod_auth_gssapi.so"),

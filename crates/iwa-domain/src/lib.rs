@@ -3,6 +3,7 @@
 
 pub mod controller;
 pub mod credentials;
+pub mod directory;
 pub mod dns;
 #[cfg(test)]
 mod fake_dc;

@@ -79,6 +79,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     sign_in(&mut page, config);
     kerberos(&mut page, config);
     accounts(&mut page, config);
+    directory(&mut page, config);
     for route in &config.routes {
         match &route.files {
             Some(files) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
@@ -104,9 +105,9 @@ fn sign_in(page: &mut Page, config: &Config) {
     }
     for (n, provider) in policy.providers.iter().enumerate() {
         let meaning = match provider {
-            Provider::Negotiate => match (&config.kerberos, &config.accounts) {
-                (Some(_), Some(_)) => "Kerberos, or NTLM if the client has no ticket",
-                (Some(_), None) => "Kerberos; there are no [accounts], so NTLM inside it is refused",
+            Provider::Negotiate => match (&config.kerberos, config.verifies_ntlm()) {
+                (Some(_), true) => "Kerberos, or NTLM if the client has no ticket",
+                (Some(_), false) => "Kerberos; nobody here can verify NTLM, so NTLM inside it is refused",
                 _ => "NTLM inside SPNEGO; there is no keytab, so Kerberos is refused",
             },
             Provider::NegotiateKerberos => "Kerberos; NTLM inside it is refused",
@@ -123,7 +124,7 @@ fn sign_in(page: &mut Page, config: &Config) {
     if policy.providers.is_empty() && policy.basic_realm.is_none() {
         page.line("provider", "none: nobody can sign in");
     }
-    let ntlm = policy.providers.iter().any(|provider| provider.takes(Mechanism::Ntlm)) && config.accounts.is_some();
+    let ntlm = policy.providers.iter().any(|provider| provider.takes(Mechanism::Ntlm)) && config.verifies_ntlm();
     page.line(
         "persistence",
         match (policy.persist_single_request, policy.persist_non_ntlm, ntlm) {
@@ -237,7 +238,9 @@ fn etype_in_words(etype: i32, rc4: bool) -> String {
 
 fn accounts(page: &mut Page, config: &Config) {
     let Some(accounts) = &config.accounts else {
-        return page.line("accounts", "none: NTLM and Basic have nobody to ask");
+        let others = !config.domains.is_empty() || config.directory.is_some();
+        return page
+            .line("accounts", if others { "none of this machine" } else { "none: NTLM and Basic have nobody to ask" });
     };
     let state = accounts.state.display();
     match LocalAccounts::open(&accounts.state, accounts.lockout).and_then(|accounts| accounts.snapshot()) {
@@ -272,6 +275,30 @@ fn accounts(page: &mut Page, config: &Config) {
     }
 }
 
+fn directory(page: &mut Page, config: &Config) {
+    let Some(directory) = &config.directory else { return };
+    page.line(
+        "directory",
+        format_args!(
+            "{}: users below {} on ldaps://{}:{}",
+            directory.name,
+            printable(&directory.base),
+            directory.host,
+            directory.port
+        ),
+    );
+    page.more(match &directory.nt_hash {
+        Some(attribute) => {
+            format!("NTLM by the NT hash in {attribute}, read as {}; Basic by bind", printable(&directory.reader))
+        }
+        None => "Basic by bind; no NTLM, because `nt-hash` names no attribute".to_owned(),
+    });
+    page.more(match &directory.groups.base {
+        Some(base) => format!("groups directly below {base} have short names, all others only DNs"),
+        None => "groups have DNs and no short names ([directory.groups] has no base)".to_owned(),
+    });
+}
+
 /// The rules in the order in which they are evaluated.
 fn rules(page: &mut Page, rules: &[Rule], anonymous: bool) {
     if rules.is_empty() {
@@ -303,6 +330,8 @@ fn rule_in_words(rule: &Rule, anonymous: bool) -> String {
             Resolved::Gone(_) => format!("members of {group} (the domain has no such group)"),
             Resolved::Unknown(_) => format!("members of {group} (not resolved)"),
         }),
+        Role::InDirectory { domain, name } => format!("members of {}\\{}", printable(domain), printable(name)),
+        Role::Dn(dn) => format!("members of {}", printable(dn)),
         Role::Sid(sid) => format!("members of {sid}"),
     });
     let mut text = users.chain(roles).collect::<Vec<_>>().join(", ");

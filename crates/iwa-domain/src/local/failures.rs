@@ -54,7 +54,7 @@ impl Failures {
     }
 
     /// One more failure. While an account is locked out, nothing counts.
-    fn and_one(self, policy: &Lockout, now: UnixTime) -> Self {
+    pub(crate) fn and_one(self, policy: &Lockout, now: UnixTime) -> Self {
         if self.locked(now) {
             return self;
         }

@@ -7,10 +7,12 @@
 //! | `[authentication]` | `<anonymousAuthentication>`, `<basicAuthentication>`, `<windowsAuthentication>`, `<extendedProtection>` |
 //! | `[kerberos]`, `[ntlm]`, `[accounts]` | the machine: its keytab, its names, its SAM |
 //! | `[[domain]]` | the domains the machine is a member of, and their controllers |
+//! | `[directory]` | users of an LDAP directory that is not Active Directory |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[log]` | `<logFile>` |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
 
+mod directory;
 mod domain;
 mod kerberos;
 mod keytab;
@@ -35,6 +37,7 @@ use iwa_domain::local::Lockout;
 use crate::gateway::authorize::Rule;
 use crate::gateway::terminators::Terminator;
 
+pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain};
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use raw::{Problem, Severity};
@@ -60,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) accounts: Option<Accounts>,
     /// The domains, the first of which is the machine's own.
     pub(crate) domains: Vec<Domain>,
+    /// The LDAP directory; `None` without `[directory]`.
+    pub(crate) directory: Option<Directory>,
     /// What is served where, the longest path first, so that the first that covers a request is its route.
     pub(crate) routes: Vec<Route>,
     /// The logs.
@@ -335,6 +340,12 @@ impl Route {
 }
 
 impl Config {
+    /// Whether there is somebody who can verify NTLM.
+    pub(crate) fn verifies_ntlm(&self) -> bool {
+        let directory = self.directory.as_ref().is_some_and(|directory| directory.nt_hash.is_some());
+        self.accounts.is_some() || !self.domains.is_empty() || directory
+    }
+
     /// Every file with keys that Kerberos takes.
     pub(crate) fn keytabs(&self) -> Vec<PathBuf> {
         let listed = self.kerberos.iter().flat_map(|kerberos| kerberos.keytabs.iter().cloned());

@@ -9,7 +9,7 @@ use iwa_http::Provider;
 use toml::de::DeTable;
 
 use super::raw::{At, Problem, Report, Section, Severity, did_you_mean};
-use super::{Accounts, Authentication, Config, Limits, Log, Ntlm, Server, value};
+use super::{Accounts, Authentication, Config, Directory, Limits, Log, Ntlm, Server, value};
 use crate::gateway::audit::{Field, Period};
 
 /// A configuration that can be served, and what its writer should know about it.
@@ -70,13 +70,20 @@ impl<'a> Reading<'a> {
         let kerberos = self.kerberos(root.section("kerberos"), &domains);
         let ntlm = self.ntlm(root.section("ntlm"));
         let (accounts, snapshot) = self.accounts(root.section("accounts"));
-        let have = Have { kerberos: kerberos.is_some(), accounts: accounts.is_some(), domain: !domains.is_empty() };
+        let directory = self.directory(root.section("directory"));
+        let have = Have {
+            kerberos: kerberos.is_some(),
+            accounts: accounts.is_some(),
+            domain: !domains.is_empty(),
+            directory: directory.as_ref(),
+        };
         let authentication = self.authentication(root.section("authentication"), have, &server);
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         root.finish();
-        let config = Config { server, tls, authentication, kerberos, ntlm, accounts, domains, routes, log, limits };
+        let config =
+            Config { server, tls, authentication, kerberos, ntlm, accounts, domains, directory, routes, log, limits };
         self.together(&config, snapshot.as_deref());
         config
     }
@@ -117,7 +124,7 @@ impl<'a> Reading<'a> {
         Server { listen, listen_tls }
     }
 
-    fn authentication(&self, section: Section<'a>, have: Have, server: &Server) -> Authentication {
+    fn authentication(&self, section: Section<'a>, have: Have<'_>, server: &Server) -> Authentication {
         let mut authentication = Authentication::default();
         let policy = &mut authentication.policy;
         policy.anonymous = section.boolean("anonymous").is_some_and(|anonymous| anonymous.value);
@@ -139,7 +146,7 @@ impl<'a> Reading<'a> {
             if !have.logons() {
                 self.report.error(
                     span.clone(),
-                    "Basic needs accounts whose passwords it can verify: add [accounts] or a [[domain]]",
+                    "Basic needs accounts whose passwords it can verify: add [accounts], a [[domain]] or a [directory]",
                 );
             }
             if server.listen.iter().any(|address| !address.ip().is_loopback()) {
@@ -159,7 +166,7 @@ impl<'a> Reading<'a> {
             _ if !enabled => Vec::new(),
             Some(providers) => providers,
             // As IIS installs itself, as far as there is something to verify with.
-            None if have.logons() => vec![Provider::Negotiate, Provider::Ntlm],
+            None if have.ntlm() => vec![Provider::Negotiate, Provider::Ntlm],
             None if have.kerberos => vec![Provider::Negotiate],
             None => Vec::new(),
         };
@@ -200,7 +207,7 @@ impl<'a> Reading<'a> {
     }
 
     /// `providers` of `[authentication.windows]`, or of a route, where an empty list turns them off.
-    pub(super) fn providers(&self, windows: &Section<'a>, have: Have, of_route: bool) -> Option<Vec<Provider>> {
+    pub(super) fn providers(&self, windows: &Section<'a>, have: Have<'_>, of_route: bool) -> Option<Vec<Provider>> {
         let written = windows.strings("providers")?;
         if written.value.is_empty() && !of_route {
             self.report.error(
@@ -225,13 +232,14 @@ impl<'a> Reading<'a> {
                         "and another provider both use the scheme Negotiate: keep \"Negotiate\" (NTLM too) or \"Negotiate:Kerberos\" (never NTLM)",
                     )
                 }
-                Provider::Ntlm if !have.logons() => Some(
-                    "needs somebody who knows the passwords: add [accounts] or a [[domain]], or offer \"Negotiate\" alone",
+                Provider::Ntlm if !have.ntlm() => Some(
+                    "needs somebody who knows the passwords: add [accounts], a [[domain]] or a [directory] with `nt-hash`, or \
+                     offer \"Negotiate\" alone",
                 ),
                 Provider::NegotiateKerberos if !have.kerberos => {
                     Some("needs keys: add [kerberos] with a keytab, or a [[domain]] that this machine joined")
                 }
-                Provider::Negotiate if !have.kerberos && !have.logons() => {
+                Provider::Negotiate if !have.kerberos && !have.ntlm() => {
                     Some("needs keys or accounts: add [kerberos] with a keytab, or [accounts]")
                 }
                 _ => None,
@@ -287,25 +295,7 @@ impl<'a> Reading<'a> {
             return (None, None);
         }
         let state = section.string("state");
-        let lockout_section = section.section("lockout");
-        let mut lockout = Lockout::default();
-        if let Some(threshold) = lockout_section.number("threshold", 0) {
-            lockout.threshold = u32::try_from(threshold.value).unwrap_or(u32::MAX);
-            if threshold.value == 0 {
-                self.report
-                    .warning(threshold.span, "threshold = 0 turns lock-out off: passwords can be guessed without end");
-            }
-        }
-        if let Some(duration) = lockout_section.duration("duration") {
-            lockout.duration = duration.value;
-        }
-        if let Some(window) = lockout_section.duration("window") {
-            lockout.window = window.value;
-            if !lockout.duration.is_zero() && window.value > lockout.duration {
-                self.report.warning(window.span, "window is longer than duration: Windows does not take that either");
-            }
-        }
-        lockout_section.finish();
+        let lockout = self.lockout(section.section("lockout"));
         let span = state.as_ref().map_or_else(|| section.span(), |state| state.span.clone());
         let dir = state.map_or_else(|| PathBuf::from(super::DEFAULT_STATE), |state| self.path(state.value));
         let snapshot = match LocalAccounts::open(&dir, lockout).and_then(|accounts| accounts.snapshot()) {
@@ -325,6 +315,28 @@ impl<'a> Reading<'a> {
         };
         section.finish();
         (Some(Accounts { state: dir, lockout }), snapshot)
+    }
+
+    pub(super) fn lockout(&self, section: Section<'a>) -> Lockout {
+        let mut lockout = Lockout::default();
+        if let Some(threshold) = section.number("threshold", 0) {
+            lockout.threshold = u32::try_from(threshold.value).unwrap_or(u32::MAX);
+            if threshold.value == 0 {
+                self.report
+                    .warning(threshold.span, "threshold = 0 turns lock-out off: passwords can be guessed without end");
+            }
+        }
+        if let Some(duration) = section.duration("duration") {
+            lockout.duration = duration.value;
+        }
+        if let Some(window) = section.duration("window") {
+            lockout.window = window.value;
+            if !lockout.duration.is_zero() && window.value > lockout.duration {
+                self.report.warning(window.span, "window is longer than duration: Windows does not take that either");
+            }
+        }
+        section.finish();
+        lockout
     }
 
     fn log(&self, section: Section<'a>) -> Log {
@@ -444,16 +456,22 @@ impl<'a> Reading<'a> {
 
 /// What there is to verify somebody with.
 #[derive(Clone, Copy)]
-pub(super) struct Have {
+pub(super) struct Have<'a> {
     kerberos: bool,
     pub(super) accounts: bool,
     pub(super) domain: bool,
+    pub(super) directory: Option<&'a Directory>,
 }
 
-impl Have {
-    /// Somebody who verifies passwords and NTLM.
+impl Have<'_> {
+    /// Somebody who verifies passwords.
     pub(super) const fn logons(self) -> bool {
-        self.accounts || self.domain
+        self.accounts || self.domain || self.directory.is_some()
+    }
+
+    /// Somebody who verifies NTLM.
+    fn ntlm(self) -> bool {
+        self.accounts || self.domain || self.directory.is_some_and(|directory| directory.nt_hash.is_some())
     }
 }
 

@@ -22,7 +22,7 @@ impl<'a> Reading<'a> {
         sections: Vec<Section<'a>>,
         authentication: &Authentication,
         names: Option<&Snapshot>,
-        have: Have,
+        have: Have<'_>,
     ) -> Vec<Route> {
         let mut written: Vec<Written> = Vec::new();
         let none = sections.is_empty();
@@ -113,7 +113,7 @@ impl<'a> Reading<'a> {
         access: Access,
         anonymous: bool,
         names: Option<&Snapshot>,
-        have: Have,
+        have: Have<'_>,
     ) -> Option<Rule> {
         let mut rule = Rule { access, users: Vec::new(), roles: Vec::new(), verbs: Vec::new() };
         let mut broken = false;
@@ -130,7 +130,7 @@ impl<'a> Reading<'a> {
             }
         }
         for At { value, span } in section.strings("roles").map(|roles| roles.value).unwrap_or_default() {
-            match value::role(value) {
+            match value::in_directory(value, have.directory).unwrap_or_else(|| value::role(value)) {
                 Ok(Role::Group(name)) if self.is_of_a_domain(&name, names, have) => match value::in_domain(&name) {
                     Some((domain, group)) => {
                         rule.roles.push(Role::InDomain(Arc::new(DomainGroup::new(domain, group))));
@@ -179,20 +179,28 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a name of a group is for a domain to resolve: one with a domain that is not this machine.
-    fn is_of_a_domain(&self, name: &str, names: Option<&Snapshot>, have: Have) -> bool {
+    fn is_of_a_domain(&self, name: &str, names: Option<&Snapshot>, have: Have<'_>) -> bool {
         let here = |domain: &str| {
             same(domain, "BUILTIN") || domain == "." || names.is_some_and(|names| names.is_own_domain(domain))
         };
         have.domain && name.split_once('\\').is_some_and(|(domain, _)| !here(domain))
     }
 
-    fn known_group(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>, have: Have) {
+    fn known_group(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>, have: Have<'_>) {
         match names {
             Some(names) if names.group_sid(name).is_none() => {
                 let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
                 let hint = did_you_mean(name, &known);
                 self.report.warning(span, format!("roles: there is no group \"{name}\" now{hint}"));
             }
+            None if !have.accounts && have.directory.is_some() => self.report.error(
+                span,
+                format!(
+                    "roles: \"{name}\" is a group of [accounts], which there are none of; a group of the directory is written with \
+                     the directory's name, '{}\\{name}', or as its DN",
+                    have.directory.map_or("", |directory| &directory.name)
+                ),
+            ),
             None if !have.accounts && have.domain => self.report.error(
                 span,
                 format!(
@@ -211,7 +219,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn known_user(&self, user: &User, span: Range<usize>, anonymous: bool, names: Option<&Snapshot>, have: Have) {
+    fn known_user(&self, user: &User, span: Range<usize>, anonymous: bool, names: Option<&Snapshot>, have: Have<'_>) {
         match user {
             User::Anonymous if !anonymous => {
                 self.report.warning(span, "users: \"?\" is whoever does not sign in, and anonymous is off: it matches nobody");

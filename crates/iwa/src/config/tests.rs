@@ -587,6 +587,10 @@ fn repository_sample() -> String {
 fn adapted(world: &World, sample: &str) -> String {
     fs::create_dir_all(world.0.join("log")).unwrap();
     super::tls::tests::write_certificate(world, &["web.example.test"]);
+    let password = world.0.join("ldap-reader");
+    fs::write(&password, "secret\n").unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     [
         ("/etc/iwa/http.keytab", "http.keytab"),
         ("/var/lib/iwa", "state"),
@@ -597,6 +601,8 @@ fn adapted(world: &World, sample: &str) -> String {
         ("/etc/iwa/web.pem", "web.pem"),
         ("/etc/iwa/web.key", "web.key"),
         ("/etc/nginx/web.pem", "web.pem"),
+        ("/etc/iwa/ldap-ca.pem", "web.pem"),
+        ("/etc/iwa/ldap-reader", "ldap-reader"),
     ]
     .into_iter()
     .fold(sample.to_owned(), |text, (from, to)| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")))
@@ -643,10 +649,10 @@ fn what_the_sample_says_of_defaults_is_true() {
             if (setting && key != "truncate-size") || section || continued { rest.to_owned() } else { line.to_owned() }
         })
         .collect();
-    assert_eq!(sections, 8);
+    assert_eq!(sections, 11);
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { tls, authentication, kerberos, accounts, domains, log, limits, ntlm, .. } = loaded.config;
+    let Config { tls, authentication, kerberos, accounts, domains, directory, log, limits, ntlm, .. } = loaded.config;
     assert_eq!(tls.unwrap().handshake_timeout, Tls::HANDSHAKE_TIMEOUT);
     let policy = iwa_http::Policy::default();
     assert_eq!(authentication.policy.persist_non_ntlm, policy.persist_non_ntlm);
@@ -660,6 +666,15 @@ fn what_the_sample_says_of_defaults_is_true() {
         ..Kerberos::with_keytab(world.0.join("http.keytab"))
     };
     assert_eq!(kerberos, Some(wanted));
+    let directory = directory.unwrap();
+    assert_eq!(
+        (directory.user_attribute.as_str(), directory.host.as_str(), directory.port),
+        ("uid", "ldap.example.test", 636)
+    );
+    assert_eq!((directory.timeout, directory.lockout), (Duration::from_secs(5), iwa_domain::local::Lockout::default()));
+    assert_eq!(directory.sids, ["sambaSID", "ipaNTSecurityIdentifier"]);
+    let base = iwa_domain::directory::name::Name::parse("ou=groups,dc=example,dc=test");
+    assert_eq!(directory.groups, iwa_domain::directory::GroupConfig { base, ..Default::default() });
     let domain = Domain {
         state: world.0.join("domains/corp.example.test"),
         servers: vec!["dc1.corp.example.test".to_owned(), "dc2.corp.example.test".to_owned()],
@@ -678,4 +693,74 @@ fn what_the_sample_says_of_defaults_is_true() {
     assert_eq!(log, Log { dir: Some(world.0.join("log")), ..Log::default() });
     let names = Ntlm::default();
     assert_eq!((ntlm.clock_skew, ntlm.challenge_age), (names.clock_skew, names.challenge_age));
+}
+
+/// `[directory]` with these lines in place of the usual, and a rule for these roles.
+fn with_directory(world: &World, change: (&str, &str), roles: &str) -> String {
+    let password = world.0.join("reader-password");
+    fs::write(&password, "secret\n").unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let directory = r#"
+[directory]
+name = "LDAP"
+url = "ldaps://ldap.example.test"
+reader = "cn=reader,o=x"
+password-file = "reader-password"
+base = "o=x"
+nt-hash = "sambaNTPassword"
+[directory.groups]
+base = "ou=groups,o=x"
+"#;
+    format!(
+        "[server]\nlisten = [\"127.0.0.1:8080\"]\n{}\n[[route]]\npath = \"/\"\nallow = {{ roles = [{roles}] }}\n",
+        directory.replace(change.0, change.1)
+    )
+}
+
+#[test]
+fn a_directory_brings_ntlm_and_rules_by_name_and_by_dn() {
+    let world = World::new();
+    let roles = r#"'ldap\Web  Admins', "CN=Bosses, OU=Hidden, O=X""#;
+    let Loaded { config, warnings } = world.parse(&with_directory(&world, ("", ""), roles)).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.authentication.policy.providers, [iwa_http::Provider::Negotiate, iwa_http::Provider::Ntlm]);
+    let wanted = [
+        Role::InDirectory { domain: "ldap".into(), name: "web admins".into() },
+        Role::Dn("cn=bosses,ou=hidden,o=x".into()),
+    ];
+    assert_eq!(config.routes[0].rules[0].roles, wanted);
+    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
+    assert!(
+        page.contains("NTLM by the NT hash in sambaNTPassword") && page.contains("members of cn=bosses,ou=hidden,o=x"),
+        "{page}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_directory_is_told() {
+    let world = World::new();
+    #[cfg(unix)]
+    {
+        fs::write(world.0.join("open"), "secret").unwrap();
+        fs::set_permissions(world.0.join("open"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    }
+    for (change, roles, wanted) in [
+        (("ldaps://", "ldap://"), "'LDAP\\x'", "do not travel in clear"),
+        (("ldaps://ldap.example.test", "ldaps://ldap.example.test/o=x"), "'LDAP\\x'", "url: wanted"),
+        (("\"LDAP\"", "\"L\\\\DAP\""), "'x'", "name: wanted up to 15 letters"),
+        (("cn=reader,o=x", "reader"), "'LDAP\\x'", "reader: wanted a DN"),
+        (("reader-password", "nowhere"), "'LDAP\\x'", "password-file: "),
+        (("reader-password", "open"), "'LDAP\\x'", "chmod 600"),
+        (("sambaNTPassword", "samba)(NT"), "'LDAP\\x'", "nt-hash: wanted the name of an attribute"),
+        (("[directory.groups]\nbase = \"ou=groups,o=x\"", ""), "'LDAP\\x'", "have names only below `base`"),
+        (("", ""), "\"cn=staff\"", "is not the DN of a group"),
+        (("", ""), "'Staff'", "a group of the directory is written"),
+        (("nt-hash", "nt-hsah"), "'LDAP\\x'", "did you mean `nt-hash`"),
+        (("name = \"LDAP\"", ""), "'x'", "[directory] needs `name`"),
+    ] {
+        let problems = world.parse(&with_directory(&world, change, roles)).unwrap_err();
+        let told: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(told.iter().any(|message| message.contains(wanted)), "{wanted}: {told:#?}");
+    }
 }

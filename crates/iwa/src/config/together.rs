@@ -28,7 +28,8 @@ impl Reading<'_> {
         let accounts = config.accounts.iter().map(|accounts| ("the accounts", &accounts.state));
         let logs = config.log.dir.iter().map(|dir| ("the logs", dir));
         let keys = config.tls.iter().flat_map(|tls| &tls.certificates).map(|files| ("a key of TLS", &files.key));
-        for (what, path) in keytabs.chain(domains).chain(accounts).chain(logs).chain(keys) {
+        let directory = config.directory.iter().map(|directory| ("the reader's password", &directory.password_file));
+        for (what, path) in keytabs.chain(domains).chain(accounts).chain(directory).chain(logs).chain(keys) {
             let Some(path) = real(path) else { continue };
             for route in &config.routes {
                 if route.files.as_deref().and_then(real).is_some_and(|served| path.starts_with(served)) {

@@ -3,6 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use iwa_domain::directory::name::{Name, folded};
+use iwa_domain::local::name::same;
+
+use super::Directory;
 use crate::gateway::authorize::{Role, User};
 
 /// `"300 s"`, `"5 min"`, `"36 h"`, `"7 days"`, `"250 ms"`.
@@ -78,6 +82,28 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
         return text.parse().map(Role::Sid).map_err(|_| format!("`{text}` is not a SID"));
     }
     Ok(Role::Group(text.to_owned()))
+}
+
+/// An entry of `roles` that is for the directory: `NAME\group`, or a DN. `None` if it is for somebody else.
+pub(super) fn in_directory(text: &str, directory: Option<&Directory>) -> Option<Result<Role, String>> {
+    let directory = directory?;
+    if text.contains('=') {
+        // A text that was taken apart at its commas is no DN any more.
+        let dn = Name::parse(text).filter(|name| name.depth() > 1);
+        return Some(dn.map(|dn| Role::Dn(dn.to_string())).ok_or_else(|| {
+            format!(
+                "`{text}` is not the DN of a group; a DN stands in a list: roles = [\"cn=staff,ou=groups,o=example\"]"
+            )
+        }));
+    }
+    let (domain, name) = in_domain(text).filter(|(domain, _)| same(domain, &directory.name))?;
+    Some(if directory.groups.base.is_some() {
+        Ok(Role::InDirectory { domain: domain.to_owned(), name: folded(name) })
+    } else {
+        Err(format!(
+            "`{text}`: groups of the directory have names only below `base` of [directory.groups]; without it write the DN"
+        ))
+    })
 }
 
 /// The domain and the name of a `DOMAIN\name`.

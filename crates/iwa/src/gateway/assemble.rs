@@ -15,6 +15,7 @@ use iwa_domain::local::LocalAccounts;
 use iwa_domain::machine::Machine;
 use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
 
+use super::directory;
 use super::domain::Joined;
 use super::files::Files;
 use super::keytabs::Keytabs;
@@ -75,9 +76,10 @@ pub(crate) fn site(
         })?),
         None => None,
     };
+    let directory = directory::open(config.directory.as_ref(), before.and_then(|before| before.directory.as_ref()))?;
     let keytabs = Keytabs::read(&config.keytabs())?;
     let ports = Ports {
-        logon: Arc::new(Logons::new(accounts.clone(), &domains)),
+        logon: Arc::new(Logons::new(accounts.clone(), &domains).with_directory(directory.clone())),
         replay: Arc::clone(&kept.replay) as _,
         half_open: Arc::clone(&kept.half_open),
         system: Arc::new(Os),
@@ -104,6 +106,7 @@ pub(crate) fn site(
     Ok(Site {
         routes,
         domains,
+        directory,
         groups,
         authenticator,
         accounts,
@@ -130,7 +133,7 @@ fn acceptor(
     Ok(Acceptor::new(AcceptorConfig {
         mechanisms: vec![Mechanism::Kerberos, Mechanism::Ntlm],
         krb5: config.kerberos.as_ref().map(|kerberos| krb5(config, kerberos, keytabs)).transpose()?,
-        ntlm: (accounts.is_some() || !domains.is_empty()).then(|| ntlm(&config.ntlm, machine, accounts)).transpose()?,
+        ntlm: config.verifies_ntlm().then(|| ntlm(config, machine, accounts)).transpose()?,
         binding: config.authentication.token_checking,
     }))
 }
@@ -157,10 +160,11 @@ fn krb5(config: &Config, section: &Kerberos, keytabs: &Keytabs) -> Result<krb5::
 
 /// NTLM, under the names of the machine in its domain, else of the accounts' machine, unless the configuration has others.
 fn ntlm(
-    section: &crate::config::Ntlm,
+    config: &Config,
     machine: Option<&Machine>,
     accounts: Option<&LocalAccounts>,
 ) -> Result<ntlm::acceptor::Server, Problem> {
+    let section = &config.ntlm;
     let computer = match (&section.computer_name, machine, accounts) {
         (Some(name), ..) => name.clone(),
         (None, Some(machine), _) => machine.computer.clone(),
@@ -168,6 +172,9 @@ fn ntlm(
             let snapshot =
                 accounts.snapshot().map_err(|error| Problem(format!("the accounts cannot be read: {error}")))?;
             snapshot.machine().name.clone()
+        }
+        (None, None, None) if config.directory.is_some() => {
+            config.directory.as_ref().map(|directory| directory.name.clone()).unwrap_or_default()
         }
         (None, None, None) => {
             return Err(Problem(

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use iwa_auth::Account;
+use iwa_auth::{Account, NamedGroup};
 use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 use iwa_wire::Sid;
@@ -67,6 +67,15 @@ pub(crate) enum Role {
     Group(String),
     /// A group of a domain, by name: `DOMAIN\name`.
     InDomain(Arc<DomainGroup>),
+    /// A group of the LDAP directory, by its name there: `NAME\\group`.
+    InDirectory {
+        /// The directory's name.
+        domain: String,
+        /// The group's, folded.
+        name: String,
+    },
+    /// A group of the LDAP directory, by its DN, in the one spelling.
+    Dn(String),
     /// Any group, by SID.
     Sid(Sid),
 }
@@ -148,11 +157,13 @@ pub(crate) struct Subject<'a> {
     pub(crate) account: &'a Account,
     /// Its groups.
     pub(crate) groups: &'a [Sid],
+    /// Its groups with names; `None` if its authority gives groups none.
+    pub(crate) named: Option<&'a [NamedGroup]>,
 }
 
 impl<'a> From<&'a iwa_auth::Identity> for Subject<'a> {
     fn from(identity: &'a iwa_auth::Identity) -> Self {
-        Self { account: identity.account(), groups: identity.groups() }
+        Self { account: identity.account(), groups: identity.groups(), named: identity.named_groups() }
     }
 }
 
@@ -239,7 +250,7 @@ impl Rule {
                 Resolved::Gone(_) => Some(format!("{group}: the domain has no such group")),
                 Resolved::Unknown(why) => Some(format!("{group}: {why}")),
             }),
-            Role::Group(_) | Role::Sid(_) => None,
+            Role::Group(_) | Role::InDirectory { .. } | Role::Dn(_) | Role::Sid(_) => None,
         });
         groups.collect::<Vec<_>>().join("; ")
     }
@@ -268,10 +279,10 @@ impl Rule {
     }
 
     /// Whether it keeps out by groups or SIDs somebody of whom neither is known. A ticket without a PAC says nothing of them,
-    /// and any client may ask its KDC for one.
+    /// and any client may ask its KDC for one. A directory that names groups says all there are.
     fn denies_for_want_of_a_sid(&self, subject: Subject<'_>) -> bool {
         let by_sid = !self.roles.is_empty() || self.users.iter().any(|user| matches!(user, User::Sid(_)));
-        self.access == Access::Deny && by_sid && subject.account.sid.is_none()
+        self.access == Access::Deny && by_sid && subject.account.sid.is_none() && subject.named.is_none()
     }
 }
 
@@ -348,6 +359,10 @@ impl Role {
         let has = |sid: &Sid| Match::from(subject.groups.contains(sid));
         match self {
             Self::Sid(sid) => has(sid),
+            Self::InDirectory { domain, name } => Match::from(
+                same(domain, &subject.account.domain) && named(subject).any(|group| group.name.as_ref() == Some(name)),
+            ),
+            Self::Dn(dn) => Match::from(named(subject).any(|group| group.dn == *dn)),
             Self::Group(name) => names.group_sid(name).as_ref().map_or(Match::No, has),
             // Who is in no group at all is not in this one.
             Self::InDomain(_) if subject.groups.is_empty() => Match::No,
@@ -360,6 +375,11 @@ impl Role {
             }),
         }
     }
+}
+
+/// The groups that the directory named. Nobody else's groups have names: a ticket cannot bring any.
+fn named(subject: Subject<'_>) -> impl Iterator<Item = &NamedGroup> {
+    subject.named.unwrap_or_default().iter()
 }
 
 #[cfg(test)]
@@ -419,7 +439,7 @@ mod tests {
     }
 
     fn get(rules: &[Rule], account: Option<&Account>, groups: &[Sid]) -> Decision {
-        decide(rules, account.map(|account| Subject { account, groups }), &Method::GET, &Web)
+        decide(rules, account.map(|account| Subject { account, groups, named: None }), &Method::GET, &Web)
     }
 
     use Access::{Allow, Deny};
@@ -538,7 +558,7 @@ mod tests {
     fn decided(rules: &[Rule], account: &Account, groups: &[Sid]) -> Decision {
         let domains = in_corp();
         let here = Here { accounts: None, domains: &domains };
-        decide(rules, Some(Subject { account, groups }), &Method::GET, &here)
+        decide(rules, Some(Subject { account, groups, named: None }), &Method::GET, &here)
     }
 
     fn of(domain: &str, realm: Option<&str>, sid: Option<&str>) -> Account {
@@ -701,7 +721,7 @@ mod tests {
     #[test]
     fn without_local_accounts_a_bare_name_is_nobody() {
         let alice = account("EXAMPLE.TEST", Some("EXAMPLE.TEST"), "alice");
-        let subject = Some(Subject { account: &alice, groups: &[] });
+        let subject = Some(Subject { account: &alice, groups: &[], named: None });
         let rules = [rule(Allow, &[local("alice")])];
         assert_eq!(decide(&rules, subject, &Method::GET, &NoNames), Denied { by: None });
         let rules = [rule(Allow, &[in_domain("EXAMPLE.TEST", "alice")])];
@@ -731,7 +751,7 @@ mod tests {
     #[test]
     fn a_rule_with_verbs_is_for_these_alone() {
         let alice = account("WEB", None, "alice");
-        let subject = Some(Subject { account: &alice, groups: &[] });
+        let subject = Some(Subject { account: &alice, groups: &[], named: None });
         let rules = [
             Rule { verbs: vec![Method::POST, Method::DELETE], ..rule(Deny, &[User::All]) },
             Rule { verbs: vec![Method::GET, Method::POST], ..rule(Allow, &[User::All]) },
@@ -745,6 +765,44 @@ mod tests {
             (Method::from_bytes(b"get").unwrap(), Denied { by: None }),
         ] {
             assert_eq!(decide(&rules, subject, &verb, &Web), decision, "{verb}");
+        }
+    }
+
+    #[test]
+    fn a_role_of_a_directory_is_a_group_that_the_directory_named() {
+        let named = [
+            NamedGroup { dn: "cn=staff,ou=groups,o=x".into(), name: Some("staff".into()) },
+            NamedGroup { dn: "cn=bosses,ou=hidden,ou=groups,o=x".into(), name: None },
+        ];
+        let by_name = |domain: &str, name: &str| Role::InDirectory { domain: domain.into(), name: name.into() };
+        let by_dn = |dn: &str| Role::Dn(dn.into());
+        let alice = Account { name: "alice".into(), domain: "LDAP".into(), ..Account::default() };
+        let decided = |access, role: &Role, account: &Account, named: Option<&[NamedGroup]>| {
+            let rules = [
+                rule(Allow, if access == Deny { &[User::All] } else { &[] }),
+                Rule { roles: vec![role.clone()], ..rule(access, &[]) },
+            ];
+            decide(&rules, Some(Subject { account, groups: &[], named }), &Method::GET, &NoNames)
+        };
+        for (role, member) in [
+            (by_name("LDAP", "staff"), true),
+            (by_name("ldap", "staff"), true),
+            (by_name("OTHER", "staff"), false),
+            (by_name("LDAP", "bosses"), false),
+            (by_dn("cn=bosses,ou=hidden,ou=groups,o=x"), true),
+            (by_dn("cn=staff,ou=groups,o=x"), true),
+            (by_dn("cn=staff,o=x"), false),
+            (Role::Sid("S-1-5-21-1-2-3-513".parse().unwrap()), false),
+            (Role::Group("staff".into()), false),
+        ] {
+            let (allowed, denied) =
+                if member { (Allowed, Denied { by: Some(1) }) } else { (Denied { by: None }, Allowed) };
+            assert_eq!(decided(Allow, &role, &alice, Some(&named)), allowed, "{role:?}");
+            // The directory said all groups there are: whoever is not in this one is not kept out by it.
+            assert_eq!(decided(Deny, &role, &alice, Some(&named)), denied, "{role:?}");
+            // Whoever comes with a ticket has no named groups, whatever the ticket calls its domain; and nothing clears them.
+            assert_eq!(decided(Allow, &role, &alice, None), Denied { by: None }, "{role:?}");
+            assert_eq!(decided(Deny, &role, &alice, None), Denied { by: Some(1) }, "{role:?}");
         }
     }
 }

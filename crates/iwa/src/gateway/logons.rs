@@ -3,12 +3,14 @@
 //! | the client names | asked |
 //! |---|---|
 //! | a domain of the configuration, by NetBIOS or DNS name | that domain |
+//! | the name of the `[directory]` | the directory |
 //! | `name@suffix` with a domain's DNS name | that domain |
 //! | `.`, the machine's name or realm | the local accounts |
 //! | nothing | the local accounts if they know the name, as Windows does; else the first domain |
 //! | a domain that nobody here knows | the first domain, whose controllers know the trusts; never the local accounts |
 //!
-//! Without local accounts a domain answers for everybody, and without a domain the local accounts do. Whom an answer is
+//! Where there is no domain the directory stands in the place of the first one. Without local accounts a domain answers for
+//! everybody, and without a domain and a directory the local accounts do. Whom an answer is
 //! about, its authority says: the name that the client gave decides only who is asked.
 
 use std::sync::Arc;
@@ -18,26 +20,37 @@ use iwa_auth::ports::{Answer, Logon, LogonError, LogonInfo, NetworkLogon, Passwo
 use iwa_domain::local::LocalAccounts;
 use iwa_domain::local::name::same;
 
+use super::directory::Opened;
 use super::domain::Joined;
 
 /// All authorities of a site.
 pub(crate) struct Logons {
     accounts: Option<LocalAccounts>,
     domains: Vec<Arc<Joined>>,
+    directory: Option<Arc<Opened>>,
 }
 
 impl Logons {
     /// Of these.
     pub(crate) fn new(accounts: Option<LocalAccounts>, domains: &[Arc<Joined>]) -> Self {
-        Self { accounts, domains: domains.to_vec() }
+        Self { accounts, domains: domains.to_vec(), directory: None }
+    }
+
+    /// And of this directory.
+    pub(crate) fn with_directory(self, directory: Option<Arc<Opened>>) -> Self {
+        Self { directory, ..self }
     }
 
     /// Who is asked about this user of this domain, as the client spelled them.
     async fn authority(&self, domain: &str, user: &str) -> Result<&dyn Logon, LogonError> {
-        let (accounts, first) = match (&self.accounts, self.domains.first()) {
-            (None, None) => return Err(LogonError::Unavailable(NOBODY.to_owned())),
-            (Some(accounts), None) => return Ok(accounts),
-            (accounts, Some(first)) => (accounts, &*first.logon),
+        if let Some(directory) = self.directory.as_deref().filter(|directory| same(domain, directory.name())) {
+            return Ok(&directory.logon);
+        }
+        let (accounts, first): (_, &dyn Logon) = match (&self.accounts, self.domains.first(), &self.directory) {
+            (accounts, Some(first), _) => (accounts, &*first.logon),
+            (accounts, None, Some(directory)) => (accounts, &directory.logon),
+            (Some(accounts), None, None) => return Ok(accounts),
+            (None, None, None) => return Err(LogonError::Unavailable(NOBODY.to_owned())),
         };
         let suffix = || user.rsplit_once('@').map(|(_, suffix)| suffix);
         let named = if domain.is_empty() { suffix() } else { Some(domain) };
@@ -90,7 +103,7 @@ impl Names {
     }
 }
 
-const NOBODY: &str = "the configuration has no [accounts] and no [[domain]]";
+const NOBODY: &str = "the configuration has no [accounts], no [[domain]] and no [directory]";
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,7 @@ pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod certificate;
+pub(crate) mod directory;
 pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;

@@ -13,6 +13,7 @@ use iwa_http::Authenticator;
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::authorize::{Decision, Here, Role, Rule, Subject, User, decide};
+use super::directory::Opened;
 use super::domain::Joined;
 use super::exchange::RequestId;
 use super::files::Files;
@@ -34,6 +35,7 @@ pub(crate) struct Site {
     pub(crate) authenticator: Authenticator,
     pub(crate) accounts: Option<LocalAccounts>,
     pub(crate) domains: Vec<Arc<Joined>>,
+    pub(crate) directory: Option<Arc<Opened>>,
     /// The groups of domains that the rules name.
     pub(crate) groups: Vec<Arc<DomainGroup>>,
     /// The keytabs as they were read.
@@ -94,7 +96,8 @@ impl Route {
         match decision {
             Decision::Allowed => Ok(()),
             Decision::Denied { by: Some(rule) } => {
-                let unknown = identity.is_some_and(|identity| identity.account().sid.is_none());
+                let unknown = identity
+                    .is_some_and(|identity| identity.account().sid.is_none() && identity.named_groups().is_none());
                 let why = if unknown {
                     "; the client's ticket has no PAC, and what it does not say cannot clear it"
                 } else {
