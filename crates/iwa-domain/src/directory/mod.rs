@@ -238,7 +238,16 @@ impl<L: Ldap> Directory<L> {
         if password.expose().is_empty() {
             return Err(LogonError::Refused(NtStatus::WRONG_PASSWORD));
         }
-        let found = self.find(user, &[]).await?;
+        let found = match self.find(user, &[]).await {
+            Ok(found) => found,
+            Err(refused @ LogonError::Refused(_)) => {
+                // A name without an account costs a bind as any other, or the time would tell which names have one.
+                let nobody = format!("cn=nobody,{}", self.config.base);
+                self.ldap.bind(&nobody, password).await.map_err(LogonError::Unavailable)?;
+                return Err(refused);
+            }
+            Err(unavailable) => return Err(unavailable),
+        };
         self.check_guesses(&found, now)?;
         match self.ldap.bind(&found.entry.dn, password).await.map_err(LogonError::Unavailable)? {
             Bound::Yes => {}
