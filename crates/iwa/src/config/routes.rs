@@ -70,7 +70,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What the route has in place of `[authentication]`.
-    fn sign_in(&self, section: &Section<'a>, have: Have) -> SignIn {
+    fn sign_in(&self, section: &Section<'a>, have: Have<'_>) -> SignIn {
         let basic = section.boolean("basic");
         if let Some(At { value: true, span }) = &basic
             && !have.logons()
