@@ -133,18 +133,6 @@ impl Domain {
         self.ok("lab", &["bash", "-c", script, "bash", &dir, signal]);
     }
 
-    /// Takes the controller's IPv4 address away, in the DNS too.
-    pub(crate) fn ipv6_only(&self) {
-        let records = ["dc1.corp.example.test", "corp.example.test", "gc._msdcs.corp.example.test"];
-        let updates: String = records.iter().map(|name| format!("update delete {name} A\nsend\n")).collect();
-        let output = run(&mut self.on("web", "nsupdate"), &format!("server 2001:db8::10\n{updates}"), 30);
-        assert!(output.status.success(), "{}", shown(&output));
-        self.ok("dc", &["ip", "addr", "del", "192.0.2.10/24", "dev", "eth0"]);
-        // In its place, because every host has this very file mounted.
-        std::fs::write(self.dir.join("resolv.conf"), "search corp.example.test\nnameserver 2001:db8::10\n")
-            .expect("ours");
-    }
-
     /// A file in the domain's folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()

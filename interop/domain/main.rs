@@ -4,7 +4,6 @@
 //! It needs root and Samba. Without them the tests are left out, and said so; with `CI=true` that is a failure.
 
 mod ad;
-mod bindings;
 mod clients;
 mod kerberos;
 #[path = "../peer.rs"]

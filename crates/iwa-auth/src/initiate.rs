@@ -196,7 +196,12 @@ impl Draft {
     fn ap_req(self, ticket: ServiceTicket, env: &mut Env<'_>, out: &mut Vec<u8>) -> Result<Initiate, Reject> {
         let config = &self.attempt.config;
         let delegate = config.delegation != Delegation::No;
-        let options = krb5::initiator::Options { mutual: config.mutual, delegate, bindings: &config.bindings };
+        let options = krb5::initiator::Options {
+            mutual: config.mutual,
+            delegate,
+            bindings: &config.bindings,
+            protection: krb5::initiator::Protection::Integrity,
+        };
         // The service's own word of its clock, if it gave one, tells more than the KDC's.
         let now = self.attempt.clock.correct(env.now).unwrap_or_else(|| env.now.shifted(ticket.service.clock_offset));
         let mut env = Env { now, entropy: &mut *env.entropy };

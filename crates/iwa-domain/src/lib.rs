@@ -11,10 +11,12 @@ pub mod kdc;
 pub mod kdc_db;
 pub mod kdc_server;
 pub mod krb5_conf;
+pub mod ldap;
 pub mod ldap_ping;
 pub mod local;
 pub mod locate;
 pub mod machine;
+pub mod names;
 #[cfg(unix)]
 pub mod ntlm_auth;
 pub mod tls;

@@ -377,8 +377,13 @@ async fn mits_acceptor_takes_the_ap_req_its_bindings_and_the_delegated_tgt() {
         let mut random = Random;
         let mut env = Env { now: now(0), entropy: &mut random };
         let mut token = Vec::new();
-        let pending =
-            initiator::initiate(&ticket, Options { mutual: true, delegate, bindings }, &mut env, &mut token).unwrap();
+        let pending = initiator::initiate(
+            &ticket,
+            Options { mutual: true, delegate, bindings, protection: Default::default() },
+            &mut env,
+            &mut token,
+        )
+        .unwrap();
         let mut child = command(&kdc.folder, "/usr/bin/python3")
             .args(["-c", ACCEPTOR, &hex(application_data)])
             .env("KRB5_KTNAME", &keytab)

@@ -22,6 +22,7 @@ use super::mic::{MicKey, Sender};
 use super::pac::{Authorization, PacPolicy, PacVerified};
 use super::replay::NotReplayed;
 use super::usage;
+use super::wrap::Wrap;
 use crate::binding::{Binding, BindingChecked, BindingPolicy, ChannelBindings};
 use crate::env::{Env, UnixTime};
 use crate::identity::Identity;
@@ -197,6 +198,7 @@ impl Pending {
             delegated: self.delegated,
             mic,
             sequence: u64::from(sequence),
+            initiator_sequence: u64::from(self.initiator_sequence),
         })
     }
 }
@@ -214,9 +216,18 @@ pub struct Context {
     pub binding: Binding,
     mic: MicKey,
     sequence: u64,
+    /// The number that the initiator's first token bears.
+    initiator_sequence: u64,
 }
 
 impl Context {
+    /// Goes on with Wrap tokens. `None` for RC4.
+    #[must_use]
+    pub fn wrap(&self) -> Option<Wrap> {
+        let (key, acceptor_subkey) = self.mic.parts();
+        Wrap::new(key, acceptor_subkey, Sender::Acceptor, self.sequence, self.initiator_sequence)
+    }
+
     /// Our MIC token of `message`.
     #[must_use]
     pub fn sign(&mut self, message: &[u8]) -> Vec<u8> {

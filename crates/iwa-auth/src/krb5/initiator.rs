@@ -17,6 +17,7 @@ use super::client::{Credential, ServiceTicket};
 use super::etype::{Etype, Key, ProtocolKey};
 use super::mic::{MicError, MicKey, Sender};
 use super::usage;
+use super::wrap::Wrap;
 use crate::binding::ChannelBindings;
 use crate::env::{Env, UnixTime};
 use crate::reject::{Malformed, Peer, Reject};
@@ -30,6 +31,31 @@ pub struct Options<'a> {
     pub delegate: bool,
     /// Our end of the channel.
     pub bindings: &'a ChannelBindings,
+    /// What messages of the context there will be.
+    pub protection: Protection,
+}
+
+/// What the service is told of the messages that will follow, in the flags of GSS-API. Some services refuse a layer that was
+/// not asked for here; some refuse one that was, where there is TLS already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protection {
+    /// There will be none.
+    None,
+    /// MIC tokens.
+    #[default]
+    Integrity,
+    /// Sealed ones, in a sequence.
+    Confidentiality,
+}
+
+impl Protection {
+    const fn flags(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Integrity => gss_flags::INTEG,
+            Self::Confidentiality => gss_flags::INTEG | gss_flags::CONF | gss_flags::REPLAY | gss_flags::SEQUENCE,
+        }
+    }
 }
 
 /// Begins a context: appends the AP-REQ in GSS-API framing to `out`.
@@ -45,7 +71,7 @@ pub fn initiate(
     env: &mut Env<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Pending, Reject> {
-    let Options { mutual, delegate, bindings } = options;
+    let Options { mutual, delegate, bindings, protection } = options;
     let service = &ticket.service;
     let key = service.key.protocol();
     let subkey = Key::random(key.etype(), env.entropy)?;
@@ -57,7 +83,7 @@ pub fn initiate(
     if let Some(forwarded) = ticket.forwarded.as_ref().filter(|_| delegate) {
         krb_cred(forwarded, &key, env, &mut delegated)?;
     }
-    let flags = gss_flags::INTEG | if mutual { gss_flags::MUTUAL } else { 0 };
+    let flags = protection.flags() | if mutual { gss_flags::MUTUAL } else { 0 };
     let delegated = Some(delegated.as_slice()).filter(|cred| !cred.is_empty());
     let mut checksum = Zeroizing::new(Vec::new());
     GssChecksum { bindings: bindings.presented(), flags, delegated, extensions: &[] }.write(&mut checksum);
@@ -147,12 +173,15 @@ impl Pending {
         };
         let theirs = acceptor_subkey.is_some();
         let key = MicKey::new(acceptor_subkey.unwrap_or(self.subkey), theirs);
-        Ok(Context { key, sequence: u64::from(self.sequence), mutual: true })
+        let acceptor_sequence = u64::from(part.seq_number.unwrap_or(0));
+        Ok(Context { key, sequence: u64::from(self.sequence), acceptor_sequence, mutual: true })
     }
 
     /// Goes on without an AP-REP: the server has proved nothing.
     pub fn finish_one_way(self) -> Context {
-        Context { key: MicKey::new(self.subkey, false), sequence: u64::from(self.sequence), mutual: false }
+        // Without an AP-REP the acceptor counts from our number (RFC 4121 4.2.2).
+        let sequence = u64::from(self.sequence);
+        Context { key: MicKey::new(self.subkey, false), sequence, acceptor_sequence: sequence, mutual: false }
     }
 
     fn refused(&self, error: &KrbError<'_>) -> Reject {
@@ -174,6 +203,8 @@ impl Pending {
 pub struct Context {
     key: MicKey,
     sequence: u64,
+    /// The number that the acceptor's first token bears.
+    acceptor_sequence: u64,
     mutual: bool,
 }
 
@@ -181,6 +212,13 @@ impl Context {
     /// Whether the server proved itself.
     pub const fn mutual(&self) -> bool {
         self.mutual
+    }
+
+    /// Goes on with Wrap tokens. `None` for RC4.
+    #[must_use]
+    pub fn into_wrap(self) -> Option<Wrap> {
+        let (key, acceptor_subkey) = self.key.parts();
+        Wrap::new(key, acceptor_subkey, Sender::Initiator, self.sequence, self.acceptor_sequence)
     }
 
     /// Appends the MIC token of `message`.
@@ -285,7 +323,13 @@ mod tests {
         let ticket = ServiceTicket { service, forwarded, new: Vec::new() };
         let mut env = Env { now: NOW, entropy: &mut Counter(0) };
         let mut out = Vec::new();
-        let pending = initiate(&ticket, Options { mutual, delegate, bindings }, &mut env, &mut out).unwrap();
+        let pending = initiate(
+            &ticket,
+            Options { mutual, delegate, bindings, protection: Protection::Integrity },
+            &mut env,
+            &mut out,
+        )
+        .unwrap();
         (pending, out)
     }
 

@@ -91,6 +91,11 @@ impl MicKey {
         Ok(token.snd_seq)
     }
 
+    /// The key itself, and whether it is the acceptor's subkey.
+    pub(super) const fn parts(&self) -> (&Key, bool) {
+        (&self.key, self.acceptor_subkey)
+    }
+
     const fn flags(&self, sender: Sender) -> u8 {
         let direction = match sender {
             Sender::Initiator => 0,

@@ -9,4 +9,6 @@ pub mod keys;
 pub mod mic;
 pub mod pac;
 pub mod replay;
+pub mod sasl;
 pub mod usage;
+pub mod wrap;
