@@ -27,6 +27,7 @@ pub mod env;
 pub mod identity;
 pub mod initiate;
 pub mod krb5;
+pub mod netlogon;
 pub mod nt_status;
 pub mod ntlm;
 pub mod ports;

@@ -86,6 +86,8 @@ statuses! {
     BAD_BINDINGS = 0xC000_035B, "the channel bindings do not match";
     DOWNGRADE_DETECTED = 0xC000_0388, "somebody may be weakening the logon on its way";
     AUTHENTICATION_FIREWALL_FAILED = 0xC000_0413, "selective authentication of the trust does not let the account log on to this machine";
+    INTERNAL_ERROR = 0xC000_00E5, "the domain controller failed";
+    INVALID_COMPUTER_NAME = 0xC000_0122, "the computer's name is not valid";
     NTLM_BLOCKED = 0xC000_0418, "NTLM is blocked by policy";
 }
 

@@ -17,6 +17,8 @@ pub mod local;
 pub mod locate;
 pub mod machine;
 pub mod names;
+pub mod netlogon;
 #[cfg(unix)]
 pub mod ntlm_auth;
+pub mod rpc;
 pub mod tls;

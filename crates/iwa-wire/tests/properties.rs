@@ -7,10 +7,19 @@ mod rewrite;
 use iwa_testkit::corpus;
 use iwa_wire::ccache::{Ccache, Credential, TypedList};
 use iwa_wire::challenge::Challenge;
+use iwa_wire::dcerpc::epm::Tower;
+use iwa_wire::dcerpc::{Body, Pdu, PduFlags, Verifier};
+use iwa_wire::explain::Explain as _;
 use iwa_wire::gss::MechType;
 use iwa_wire::header::{self, AuthScheme, Authorization};
 use iwa_wire::keytab::{Entry, Keytab};
 use iwa_wire::krb5::Principal;
+use iwa_wire::netlogon::logon::NewSamInfo4;
+use iwa_wire::netlogon::{
+    Authenticate3, Authenticated, LogonSamLogonEx, NlAuthMessage, NlAuthSha2Signature, PasswordSet2, ReqChallenge,
+    SamInfo4, SamLogon,
+};
+use iwa_wire::pac::logon_info::NewLogonInfo;
 use iwa_wire::sniff;
 use iwa_wire::spnego::{MechTypeList, NegState, NegTokenInit, NegTokenResp, NegotiationToken};
 use proptest::collection::vec;
@@ -32,6 +41,25 @@ fn take(bytes: &[u8]) {
     let _ = Challenge::parse(bytes);
     if let Ok(Some(header)) = Authorization::parse([bytes], 1 << 16) {
         let _ = (header.decode(&mut Vec::new()), header.basic());
+    }
+}
+
+/// Everything that a domain controller sends to a member, and the other way round.
+fn take_rpc(bytes: &[u8]) {
+    let stub = |bytes: &[u8]| {
+        let _ = (Tower::parse_request(bytes), Tower::parse_response(bytes));
+        let _ = (ReqChallenge::parse(bytes), ReqChallenge::parse_response(bytes));
+        let _ = (Authenticate3::parse(bytes), Authenticated::parse(bytes));
+        let _ = (PasswordSet2::parse(bytes), PasswordSet2::parse_response(bytes));
+        let _ = LogonSamLogonEx::parse(bytes);
+        let answer = SamLogon::parse(bytes);
+        let groups = answer.map(|answer| answer.validation.map(|validation| validation.info.groups().count()));
+        assert!(groups.is_ok() || SamInfo4::explain(bytes, 3).first_error().is_some());
+    };
+    stub(bytes);
+    let _ = (NlAuthMessage::parse(bytes), NlAuthSha2Signature::parse(bytes));
+    if let Ok(Pdu { body: Body::Response { stub: inside, .. }, .. }) = Pdu::parse(bytes) {
+        stub(inside);
     }
 }
 
@@ -139,6 +167,40 @@ proptest! {
         let mut out = Vec::new();
         resp.write(&mut out);
         prop_assert_eq!(NegotiationToken::parse(&out), Ok(NegotiationToken::Resp(resp)));
+    }
+
+    #[test]
+    fn damaged_answers_of_a_domain_controller_are_taken_without_a_panic(
+        groups in vec(any::<u32>(), 0..40),
+        sids in vec(any::<[u32; 5]>(), 0..5),
+        name in "[a-zA-Z\u{e4}\u{1f511}]{0,20}",
+        damages in vec(damage(), 0..4),
+        rest in vec(any::<u8>(), 0..60),
+    ) {
+        let mut stub = Vec::new();
+        let extra_sids: Vec<_> = sids.iter().map(|parts| iwa_wire::Sid::new(5, parts).unwrap()).collect();
+        let info = NewLogonInfo {
+            effective_name: &name, full_name: &name, logon_server: "DC", logon_domain_name: "EXAMPLE",
+            logon_domain_id: iwa_wire::Sid::new(5, &[21, 1, 2, 3]).unwrap(), user_id: 1105, primary_group_id: 513,
+            group_ids: &groups, extra_sids: &extra_sids, user_account_control: 0, logon_time: 0, password_last_set: 0,
+        };
+        NewSamInfo4 { info, user_flags: 0, user_session_key: &[1; 16], dns_logon_domain_name: "example.test", upn: &name }
+            .write(&mut stub);
+        let read = SamLogon::parse(&stub).unwrap().validation.unwrap();
+        prop_assert!(read.info.effective_name.eq_str(&name) && read.upn.eq_str(&name));
+        prop_assert_eq!(read.info.groups().count(), groups.len() + sids.len());
+        let verifier = Verifier { auth_type: 68, level: 6, pad_length: 0, context_id: 1, value: &[7; 56] };
+        let body = Body::Response { alloc_hint: 0, context_id: 0, stub: &stub };
+        let pdu = Pdu { flags: PduFlags::WHOLE, call_id: 9, body, verifier: Some(verifier) };
+        let mut bytes = Vec::new();
+        pdu.write(&mut bytes);
+        prop_assert_eq!(Pdu::parse(&bytes), Ok(pdu));
+        for bytes in [&mut stub, &mut bytes] {
+            damages.iter().for_each(|damage| damage.apply(bytes));
+            take_rpc(bytes);
+        }
+        take_rpc(&rest);
+        take_rpc(&[&[5, 0, 2, 3, 0x10, 0, 0, 0], &rest[..]].concat());
     }
 
     #[test]

@@ -253,10 +253,10 @@ impl<'a> Pdu<'a> {
             (inside, Some(verifier))
         };
         let body = Body::read(header, &mut inside)?;
-        if let (Body::Request { stub, .. } | Body::Response { stub, .. }, Some(verifier)) = (&body, &verifier) {
-            if stub.len() < usize::from(verifier.pad_length) {
-                return Err(start.error(ErrorKind::Value { what: "auth_pad_length" }));
-            }
+        if let (Body::Request { stub, .. } | Body::Response { stub, .. }, Some(verifier)) = (&body, &verifier)
+            && stub.len() < usize::from(verifier.pad_length)
+        {
+            return Err(start.error(ErrorKind::Value { what: "auth_pad_length" }));
         }
         inside.finish()?;
         Ok(Self { flags: header.flags, call_id: header.call_id, body, verifier })
