@@ -108,7 +108,8 @@ fn member() -> Member {
 
 #[test]
 fn a_user_logs_on_through_the_channel() {
-    let LogonInfo { account, groups, session_base_key } = Line::new(Weather::Fair).logon("ALICE", "Password").unwrap();
+    let LogonInfo { account, groups, session_base_key, .. } =
+        Line::new(Weather::Fair).logon("ALICE", "Password").unwrap();
     assert_eq!((account.name.as_str(), account.domain.as_str()), ("alice", "EXAMPLE"));
     assert_eq!(account.realm.as_deref(), Some("EXAMPLE.TEST"));
     assert_eq!(account.upn.as_deref(), Some("alice@example.test"));

@@ -105,7 +105,8 @@ pub fn answer(stub: &[u8], local: Option<&Sid>) -> Result<LogonInfo, LogonProble
         display_name: text(info.full_name),
         sid: Some(sid),
     };
-    Ok(LogonInfo { account, groups, session_base_key: Secret::new(*info.user_session_key.0) })
+    let session_base_key = Secret::new(*info.user_session_key.0);
+    Ok(LogonInfo { account, groups, named_groups: None, session_base_key })
 }
 
 /// The NTLMv2 response that somebody with this password would have sent, so that a password can be verified by the call that
