@@ -16,6 +16,7 @@ use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, Si
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
+use crate::gateway::mapping::Whose;
 use crate::gateway::names::Resolved;
 use crate::gateway::terminators::Terminator;
 
@@ -80,6 +81,19 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     kerberos(&mut page, config);
     accounts(&mut page, config);
     directory(&mut page, config);
+    for (n, rule) in config.mapping.0.iter().enumerate() {
+        let whose = match &rule.realm {
+            Whose::Ours => "users of this machine and its own domains".to_owned(),
+            Whose::Anybodys => "everybody".to_owned(),
+            Whose::Of(realm) => format!("users of {}", printable(realm)),
+        };
+        let matching = if rule.pattern.is_some() { " that match its expression" } else { "" };
+        let what = match &rule.local {
+            Some(template) => format!("are called {} by applications", printable(&template.to_string())),
+            None => "are refused".to_owned(),
+        };
+        page.line(if n == 0 { "names" } else { "" }, format_args!("{}. {whose}{matching} {what}", n + 1));
+    }
     for route in &config.routes {
         match &route.files {
             Some(files) => page.line("route", format_args!("{} serves {}", route.path, files.display())),

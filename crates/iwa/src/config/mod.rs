@@ -8,6 +8,7 @@
 //! | `[kerberos]`, `[ntlm]`, `[accounts]` | the machine: its keytab, its names, its SAM |
 //! | `[[domain]]` | the domains the machine is a member of, and their controllers |
 //! | `[directory]` | users of an LDAP directory that is not Active Directory |
+//! | `[[mapping]]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[log]` | `<logFile>` |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
@@ -16,6 +17,7 @@ mod directory;
 mod domain;
 mod kerberos;
 mod keytab;
+mod mapping;
 mod raw;
 mod read;
 mod routes;
@@ -65,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<Domain>,
     /// The LDAP directory; `None` without `[directory]`.
     pub(crate) directory: Option<Directory>,
+    /// What an application calls its visitors.
+    pub(crate) mapping: crate::gateway::mapping::Mapping,
     /// What is served where, the longest path first, so that the first that covers a request is its route.
     pub(crate) routes: Vec<Route>,
     /// The logs.

@@ -79,11 +79,24 @@ impl<'a> Reading<'a> {
         };
         let authentication = self.authentication(root.section("authentication"), have, &server);
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
+        let mapping = self.mapping(root.sections("mapping"), have);
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         root.finish();
-        let config =
-            Config { server, tls, authentication, kerberos, ntlm, accounts, domains, directory, routes, log, limits };
+        let config = Config {
+            server,
+            tls,
+            authentication,
+            kerberos,
+            ntlm,
+            accounts,
+            domains,
+            directory,
+            mapping,
+            routes,
+            log,
+            limits,
+        };
         self.together(&config, snapshot.as_deref());
         config
     }
@@ -464,6 +477,11 @@ pub(super) struct Have<'a> {
 }
 
 impl Have<'_> {
+    /// Anybody who can be verified.
+    pub(super) const fn somebody(self) -> bool {
+        self.kerberos || self.logons()
+    }
+
     /// Somebody who verifies passwords.
     pub(super) const fn logons(self) -> bool {
         self.accounts || self.domain || self.directory.is_some()

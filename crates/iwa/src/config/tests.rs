@@ -207,6 +207,32 @@ fn a_route_signs_in_as_it_says_or_as_the_nearest_above_it_that_says_something() 
     assert!(problems[0].contains("can be had at /in too"), "{problems:#?}");
 }
 
+#[test]
+fn names_for_applications_are_read_and_never_give_two_realms_one_name() {
+    let world = World::new();
+    let with = |rules: &str| format!("{SAMPLE}{rules}");
+    let loaded =
+        world.parse(&with("[[mapping]]\nlocal = \"{user}\"\n[[mapping]]\nrealm = \"*\"\ndeny = true\n")).unwrap();
+    assert_eq!((loaded.warnings, loaded.config.mapping.0.len()), (vec![], 2));
+    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &loaded.config);
+    assert!(page.contains("1. users of this machine and its own domains are called {user}"), "{page}");
+    assert!(page.contains("2. everybody are refused") || page.contains("2. everybody"), "{page}");
+    for (rule, wanted) in [
+        ("", "needs either `local`"),
+        ("local = \"x\"\ndeny = true", "needs either `local`"),
+        ("local = \"{name}\"", "there is no {name}"),
+        ("local = \"{1}\"", "`match` has no group 1"),
+        ("local = \"{user}\"\nmatch = \"a)|(b\"", "wanted a regular expression"),
+        ("local = \"{user}\"\nrealm = \"*\"", "needs {realm} or {sid}"),
+        ("local = \"{domain}-{user}\"\nrealm = \"*\"", "needs {realm} or {sid}"),
+        ("local = \"{user}\"\nrealm = \"*.EXAMPLE.TEST\"", "wanted a realm or domain"),
+        ("local = \"{user}\"\nregex = \"a\"", "there is no `regex`"),
+    ] {
+        let problems = world.problems(&with(&format!("[[mapping]]\n{rule}\n")));
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{wanted} {problems:#?}");
+    }
+}
+
 /// A configuration of a machine that joined a domain and has nothing else.
 const JOINED: &str = r#"
 [server]
@@ -649,7 +675,7 @@ fn what_the_sample_says_of_defaults_is_true() {
             if (setting && key != "truncate-size") || section || continued { rest.to_owned() } else { line.to_owned() }
         })
         .collect();
-    assert_eq!(sections, 11);
+    assert_eq!(sections, 11 + 4);
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let Config { tls, authentication, kerberos, accounts, domains, directory, log, limits, ntlm, .. } = loaded.config;

@@ -110,6 +110,7 @@ pub(crate) fn site(
         groups,
         authenticator,
         accounts,
+        realms: keytabs.realms(),
         keytabs: Mutex::new(keytabs),
         certificates: certificates.map(Arc::new),
         terminators,

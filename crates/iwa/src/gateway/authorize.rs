@@ -86,6 +86,10 @@ pub(crate) trait Names {
     fn domain(&self, name: &str) -> Option<&logons::Names>;
     /// Whether there is any domain.
     fn has_domains(&self) -> bool;
+    /// The domain of the configuration that an account is of.
+    fn domain_of(&self, account: &Account) -> Option<&logons::Names>;
+    /// Whether an account is of this machine, of one of its domains, or, where it is in none, of the realm of its keys.
+    fn is_ours(&self, account: &Account) -> bool;
     /// Whether a domain is this machine's own.
     fn is_own_domain(&self, domain: &str) -> bool;
     /// The machine's realm and the SID of its accounts.
@@ -103,6 +107,14 @@ impl Names for NoNames {
     }
 
     fn has_domains(&self) -> bool {
+        false
+    }
+
+    fn domain_of(&self, _: &Account) -> Option<&logons::Names> {
+        None
+    }
+
+    fn is_ours(&self, _: &Account) -> bool {
         false
     }
 
@@ -125,6 +137,8 @@ pub(crate) struct Here<'a> {
     pub(crate) accounts: Option<&'a Snapshot>,
     /// The domains.
     pub(crate) domains: &'a [Arc<Joined>],
+    /// The realms of the keytabs.
+    pub(crate) realms: &'a [String],
 }
 
 impl Names for Here<'_> {
@@ -134,6 +148,18 @@ impl Names for Here<'_> {
 
     fn has_domains(&self) -> bool {
         !self.domains.is_empty()
+    }
+
+    fn domain_of(&self, account: &Account) -> Option<&logons::Names> {
+        self.domains.iter().map(|domain| &domain.names).find(|names| is_of(account, names))
+    }
+
+    fn is_ours(&self, account: &Account) -> bool {
+        let of_the_keys = || {
+            // Byte for byte, as Kerberos compares realms.
+            self.domains.is_empty() && account.realm.as_ref().is_some_and(|realm| self.realms.contains(realm))
+        };
+        self.domain_of(account).is_some() || is_own(account, self) || of_the_keys()
     }
 
     fn is_own_domain(&self, domain: &str) -> bool {
@@ -318,7 +344,7 @@ impl User {
                 // suffix where we know which domains are ours.
                 let says_truly = of_suffix
                     || if names.has_domains() {
-                        is_own(account, names) || is_of_any(account, names)
+                        is_own(account, names) || names.domain_of(account).is_some()
                     } else {
                         !names.machine().is_some_and(|(realm, _)| same(suffix, realm))
                     };
@@ -330,7 +356,7 @@ impl User {
 
 /// Whether an account is of this domain. As with [`is_own`], the NetBIOS name does not tell: the realm was proved, and the
 /// domain's SID is nobody else's.
-fn is_of(account: &Account, domain: &logons::Names) -> bool {
+pub(super) fn is_of(account: &Account, domain: &logons::Names) -> bool {
     let of_domain = |sid: Sid, domain: Sid| sid.rid().and_then(|rid| domain.with_rid(rid)) == Some(sid);
     let (realm, sid) = (account.realm.as_ref(), account.sid.zip(domain.sid));
     realm.is_none_or(|realm| same(realm, &domain.dns))
@@ -338,14 +364,9 @@ fn is_of(account: &Account, domain: &logons::Names) -> bool {
         && (realm.is_some() || sid.is_some() || domain.is(&account.domain))
 }
 
-fn is_of_any(account: &Account, names: &dyn Names) -> bool {
-    let realm = account.realm.as_deref().unwrap_or(&account.domain);
-    names.domain(realm).is_some_and(|domain| is_of(account, domain))
-}
-
 /// Whether an account is one of this machine. The domain's NetBIOS name alone does not tell: in a PAC it is what a KDC, of
 /// whatever realm, says of itself (CVE-2020-25717). The realm was proved, and a SID is nobody else's.
-fn is_own(account: &Account, names: &dyn Names) -> bool {
+pub(super) fn is_own(account: &Account, names: &dyn Names) -> bool {
     names.machine().is_some_and(|(realm, machine)| {
         let of_machine = |sid: Sid| sid.rid().and_then(|rid| machine.with_rid(rid)) == Some(sid);
         names.is_own_domain(&account.domain)
@@ -396,6 +417,14 @@ mod tests {
 
         fn has_domains(&self) -> bool {
             false
+        }
+
+        fn domain_of(&self, _: &Account) -> Option<&logons::Names> {
+            None
+        }
+
+        fn is_ours(&self, account: &Account) -> bool {
+            is_own(account, self)
         }
 
         fn is_own_domain(&self, domain: &str) -> bool {
@@ -557,7 +586,7 @@ mod tests {
 
     fn decided(rules: &[Rule], account: &Account, groups: &[Sid]) -> Decision {
         let domains = in_corp();
-        let here = Here { accounts: None, domains: &domains };
+        let here = Here { accounts: None, domains: &domains, realms: &[] };
         decide(rules, Some(Subject { account, groups, named: None }), &Method::GET, &here)
     }
 

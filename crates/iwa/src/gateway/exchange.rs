@@ -32,6 +32,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) length: Option<u64>,
     /// Who the client is; `None` is nobody (yet).
     pub(crate) identity: Option<&'a Identity>,
+    /// What an application calls them, where a rule says.
+    pub(crate) mapped: Option<&'a str>,
     /// Whether this request proved it (else its connection did).
     pub(crate) by_token: bool,
     /// The scheme that failed or is under way.

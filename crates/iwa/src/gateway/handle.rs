@@ -61,6 +61,7 @@ pub(crate) async fn handle(
             .exact()
             .or_else(|| headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()),
         identity: answer.identity.as_deref(),
+        mapped: answer.name.as_deref(),
         by_token: answer.by_token,
         scheme: answer.scheme,
         claimed: answer.claimed.as_deref(),
@@ -81,6 +82,8 @@ struct Answer {
     response: Response<Body>,
     status: Status,
     identity: Option<Arc<Identity>>,
+    /// What an application calls them, where a rule says.
+    name: Option<String>,
     by_token: bool,
     scheme: Option<&'static str>,
     claimed: Option<String>,
@@ -100,6 +103,7 @@ impl Answer {
             response,
             status,
             identity: None,
+            name: None,
             by_token: false,
             scheme: None,
             claimed: None,
@@ -160,7 +164,6 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
             Outcome::Admitted(admitted) => admitted,
             Outcome::Refused(refused) => return Answer::challenge(id, *refused),
         };
-    let visitor = Visitor { id, identity: identity.as_deref(), by_token };
     let mut note = note.map(str::to_owned);
     let mut unbound = None;
     if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
@@ -170,28 +173,40 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
         unbound = Some(all);
         note = Some(note.map_or_else(|| why.clone(), |note| format!("{note}; {why}")));
     }
-    let (mut response, status, reason) =
-        match route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), &request.method).await {
-            Ok(()) => {
-                let response = route.content.answer(request, &path, visitor).await;
-                let status = Status::served(response.status());
-                (response, status, None)
-            }
-            Err(Denied::ByRule(why)) if identity.is_none() => {
-                return Answer { note: Some(why), ..Answer::challenge(id, authenticator.challenge(connection)) };
-            }
-            Err(Denied::ByRule(why)) => {
-                note = Some(why);
-                (pages::refusal(Status::FORBIDDEN, id, identity.as_deref()), Status::FORBIDDEN, None)
-            }
-            Err(Denied::Unknown(why)) => {
-                let reason = Reason::Unavailable(Unavailable::Accounts(why));
-                let status = Status::of(&reason);
-                (pages::refusal(status, id, identity.as_deref()), status, Some(reason))
-            }
-        };
+    let mapped = match &identity {
+        Some(identity) => site.name_of(identity).await,
+        None => Ok(None),
+    };
+    let mut name = None;
+    let admitted = match mapped {
+        Ok(mapped) => {
+            name = mapped;
+            route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), &request.method).await
+        }
+        Err(denied) => Err(denied),
+    };
+    let (mut response, status, reason) = match admitted {
+        Ok(()) => {
+            let visitor = Visitor { id, identity: identity.as_deref(), by_token, mapped: name.as_deref() };
+            let response = route.content.answer(request, &path, visitor).await;
+            let status = Status::served(response.status());
+            (response, status, None)
+        }
+        Err(Denied::ByRule(why)) if identity.is_none() => {
+            return Answer { note: Some(why), ..Answer::challenge(id, authenticator.challenge(connection)) };
+        }
+        Err(Denied::ByRule(why)) => {
+            note = Some(why);
+            (pages::refusal(Status::FORBIDDEN, id, identity.as_deref()), Status::FORBIDDEN, None)
+        }
+        Err(Denied::Unknown(why)) => {
+            let reason = Reason::Unavailable(Unavailable::Accounts(why));
+            let status = Status::of(&reason);
+            (pages::refusal(status, id, identity.as_deref()), status, Some(reason))
+        }
+    };
     final_token.attach(response.headers_mut());
-    Answer { identity, by_token, binding, unbound, note, reason, ..Answer::of(response, status) }
+    Answer { identity, name, by_token, binding, unbound, note, reason, ..Answer::of(response, status) }
 }
 
 /// Reads what is left of the request, so that the connection can go on. `false` if it cannot.

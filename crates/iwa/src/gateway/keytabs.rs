@@ -54,6 +54,15 @@ impl Keytabs {
         (renewed, problems)
     }
 
+    /// The realms of their principals, each once.
+    pub(crate) fn realms(&self) -> Vec<String> {
+        let parsed = self.0.iter().filter_map(|file| Keytab::parse(file.bytes.expose()).ok());
+        let realms =
+            parsed.flat_map(|keytab| keytab.entries().map(|entry| entry.principal.to_string()).collect::<Vec<_>>());
+        let realms = realms.filter_map(|name| name.rsplit_once('@').map(|(_, realm)| realm.to_owned()));
+        realms.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The keys of all of them, prepared.
     ///
     /// # Errors

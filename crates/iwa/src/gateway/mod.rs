@@ -11,6 +11,7 @@
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
+//! | what an application calls a visitor | [`mapping`] |
 //! | routes; files, or a page that says who you are | [`site`], [`files`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
@@ -30,6 +31,7 @@ pub(crate) mod handle;
 pub(crate) mod keytabs;
 pub(crate) mod listen;
 pub(crate) mod logons;
+pub(crate) mod mapping;
 pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod path;

@@ -18,6 +18,7 @@ use super::domain::Joined;
 use super::exchange::RequestId;
 use super::files::Files;
 use super::keytabs::Keytabs;
+use super::mapping::Mapped;
 use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
@@ -38,6 +39,8 @@ pub(crate) struct Site {
     pub(crate) directory: Option<Arc<Opened>>,
     /// The groups of domains that the rules name.
     pub(crate) groups: Vec<Arc<DomainGroup>>,
+    /// The realms of the keytabs.
+    pub(crate) realms: Vec<String>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
     /// Of TLS; `None` without `[tls]`.
@@ -51,6 +54,26 @@ impl Site {
     /// The route a path belongs to.
     pub(crate) fn find(&self, path: &Path<'_>) -> Option<&Route> {
         self.routes.iter().find(|route| path.below(&route.path))
+    }
+}
+
+impl Site {
+    /// What an application calls this visitor, if a rule says; else why they are refused.
+    pub(crate) async fn name_of(&self, identity: &Identity) -> Result<Option<String>, Denied> {
+        let mapping = &self.config.mapping;
+        if mapping.is_empty() {
+            return Ok(None);
+        }
+        let snapshot = match &self.accounts {
+            Some(accounts) => Some(accounts.current().await.map_err(|error| Denied::Unknown(error.to_string()))?),
+            None => None,
+        };
+        let here = Here { accounts: snapshot.as_deref(), domains: &self.domains, realms: &self.realms };
+        match mapping.of(identity.account(), &here) {
+            Mapped::Nothing => Ok(None),
+            Mapped::Name(name) => Ok(Some(name)),
+            Mapped::Refused(why) => Err(Denied::ByRule(why)),
+        }
     }
 }
 
@@ -91,7 +114,7 @@ impl Route {
             Some(accounts) => Some(accounts.current().await.map_err(|error| Denied::Unknown(error.to_string()))?),
             None => None,
         };
-        let here = Here { accounts: snapshot.as_deref(), domains };
+        let here = Here { accounts: snapshot.as_deref(), domains, realms: &[] };
         let decision = decide(&self.rules, identity.map(Subject::from), method, &here);
         match decision {
             Decision::Allowed => Ok(()),
@@ -160,6 +183,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) id: RequestId,
     pub(crate) identity: Option<&'a Identity>,
     pub(crate) by_token: bool,
+    /// What an application calls them, where a rule says.
+    pub(crate) mapped: Option<&'a str>,
 }
 
 fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
@@ -171,6 +196,9 @@ fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
                 let _ = write!(main, "<tr><th>{name}</th><td>{}</td></tr>", pages::escape(value));
             };
             row("Account", &identity.to_string());
+            if let Some(mapped) = visitor.mapped {
+                row("For applications", mapped);
+            }
             row("Mechanism", &identity.mechanism().to_string());
             row("Proved by", if visitor.by_token { "this request" } else { "an earlier request of this connection" });
             for (name, value) in [("Realm", &account.realm), ("UPN", &account.upn), ("Name", &account.display_name)] {

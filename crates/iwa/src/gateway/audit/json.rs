@@ -7,6 +7,7 @@
 //! | `method`, `url`, `version` | the request |
 //! | `status`, `substatus`, `win32` | the answer, as IIS counts |
 //! | `user`, `sid`, `mechanism`, `proof` | who it is; whether this `request` proved it or the `connection` did earlier |
+//! | `local` | what an application calls them, where a `[[mapping]]` says |
 //! | `scheme`, `claimed` | of a failure: the scheme, and whom the client claimed to be, which nothing proves |
 //! | `reason` | the kind of failure, for filters; never changes its meaning |
 //! | `why` | what happened, in words |
@@ -42,6 +43,7 @@ pub(super) fn write(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
         sid: account.and_then(|account| account.sid).map(|sid| sid.to_string()),
         mechanism: exchange.identity.map(|identity| identity.mechanism().to_string()),
         proof: exchange.identity.map(|_| if exchange.by_token { "request" } else { "connection" }),
+        local: exchange.mapped.map(safe),
         scheme: exchange.scheme,
         claimed: exchange.claimed.map(safe),
         reason: exchange.reason.map(iwa_auth::Reason::code),
@@ -91,6 +93,8 @@ struct Line<'a> {
     mechanism: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheme: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -94,6 +94,7 @@ impl Request {
             length: Some(42),
             identity: self.identity.as_ref(),
             by_token: self.by_token,
+            mapped: None,
             scheme: self.scheme,
             claimed: self.claimed.as_deref(),
             reason: self.reason.as_ref(),

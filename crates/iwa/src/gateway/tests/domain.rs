@@ -44,6 +44,15 @@ fn alice() -> FakeLogon {
 
 /// A server with Basic, which needs the fewest words, and a page that says who the visitor is.
 async fn site(logon: FakeLogon, names: Arc<Fake>, routes: Vec<(&str, Vec<Rule>)>) -> Server {
+    site_with(logon, names, routes, |_| {}).await
+}
+
+async fn site_with(
+    logon: FakeLogon,
+    names: Arc<Fake>,
+    routes: Vec<(&str, Vec<Rule>)>,
+    change: impl FnOnce(&mut Config),
+) -> Server {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().expect("an address")];
     config.authentication.policy.basic_realm = Some(String::new());
@@ -53,6 +62,7 @@ async fn site(logon: FakeLogon, names: Arc<Fake>, routes: Vec<(&str, Vec<Rule>)>
         .into_iter()
         .map(|(path, rules)| Route { path: path.to_owned(), files: None, rules, ..Default::default() })
         .collect();
+    change(&mut config);
     serve(config, vec![joined_with("corp.example.test", "CORP", logon, Some(names))]).await
 }
 
@@ -173,4 +183,37 @@ async fn a_user_of_the_domain_is_let_in_by_name() {
         assert!(client.get(path, BASIC).await.0.starts_with("HTTP/1.1 403 "), "{path}");
     }
     server.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_application_calls_a_visitor_is_shown_and_a_mapping_may_refuse_them() {
+    use crate::gateway::mapping::{Mapping, MappingRule, Template, Whose};
+    let names = Arc::new(Fake(Mutex::new(Ok(None))));
+    let rule = |realm, local: Option<&str>| MappingRule {
+        realm,
+        pattern: None,
+        local: local.map(|local| Template::parse(local, None).expect("a template")),
+    };
+    for (rules, status, shown) in [
+        (vec![rule(Whose::Ours, Some("app-{user}")), rule(Whose::Anybodys, None)], "200", Some("app-alice")),
+        (vec![rule(Whose::Of("TRUSTED.EXAMPLE.TEST".into()), Some("{user}"))], "200", None),
+        (vec![rule(Whose::Anybodys, None)], "403", None),
+    ] {
+        let server = site_with(alice(), Arc::clone(&names), vec![("/", vec![Rule::allow_all()])], |config| {
+            config.mapping = Mapping(rules);
+        })
+        .await;
+        let (head, body) = server.connect().await.get("/", BASIC).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert_eq!(body.contains("For applications"), shown.is_some(), "{body}");
+        assert!(shown.is_none_or(|shown| body.contains(shown)), "{body}");
+        if status == "403" {
+            assert!(
+                server.told.lines()[0].contains("mapping 1 refuses alice@CORP.EXAMPLE.TEST"),
+                "{:?}",
+                server.told.lines()
+            );
+        }
+        server.running.stop().await;
+    }
 }
