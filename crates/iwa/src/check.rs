@@ -234,6 +234,11 @@ fn kerberos(page: &mut Page, config: &Config) {
         ClientRealms::Listed(realms) => format!("clients of {} are let in", printable(&realms.join(", "))),
         ClientRealms::AnyTrusted => "clients of every realm that the KDC trusts are let in".to_owned(),
     });
+    page.more(if kerberos.kdc_keytab.is_some() {
+        "the KDC's signatures of a PAC are checked, and a wrong one is refused"
+    } else {
+        "the KDC's signatures of a PAC are not checked: whoever steals the service's key can forge groups (the KDC's own key tells)"
+    });
     page.more(format_args!(
         "clocks may differ by {}; a ticket without a PAC is {}; RC4 is {}",
         time(kerberos.clock_skew),

@@ -37,7 +37,8 @@ use self::reply::Framing;
 pub struct Service {
     keys: Keys,
     policy: ServicePolicy,
-    kdc_key: Option<ChecksumKey>,
+    /// Of the KDC, any of which may have signed.
+    kdc_keys: Vec<ChecksumKey>,
 }
 
 /// What a service takes.
@@ -101,14 +102,15 @@ impl Service {
     /// A service with these keys.
     #[must_use]
     pub const fn new(keys: Keys, policy: ServicePolicy) -> Self {
-        Self { keys, policy, kdc_key: None }
+        Self { keys, policy, kdc_keys: Vec::new() }
     }
 
     /// Lets the service verify the KDC's signature of a PAC too, which tells a silver ticket from a true one. Only a server
-    /// that is the KDC's own machine has this key.
+    /// that is the KDC's own machine has this key. Called more than once, each key is taken: a KDC whose key was changed
+    /// signs with the new one, and tickets live on that it signed with the old one.
     #[must_use]
     pub fn with_kdc_key(mut self, krbtgt: &Key) -> Self {
-        self.kdc_key = Some(krbtgt.checksum(usage::NON_KERBEROS_CHECKSUM));
+        self.kdc_keys.push(krbtgt.checksum(usage::NON_KERBEROS_CHECKSUM));
         self
     }
 
@@ -116,6 +118,12 @@ impl Service {
     #[must_use]
     pub const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Whether the KDC's signatures are verified.
+    #[must_use]
+    pub const fn verifies_the_kdc(&self) -> bool {
+        !self.kdc_keys.is_empty()
     }
 
     /// Its policy.

@@ -47,7 +47,7 @@ pub struct Authorization {
     pub groups: Vec<Sid>,
 }
 
-/// Verifies the PAC of `ticket` against the service's key and, where it is known, the KDC's (both for key usage 17).
+/// Verifies the PAC of `ticket` against the service's key and, where they are known, one of the KDC's (all for key usage 17).
 ///
 /// # Errors
 /// [`PacProblem`], or a malformed name in the ticket.
@@ -55,7 +55,7 @@ pub(crate) fn verify(
     pac: Option<&[u8]>,
     ticket: &EncTicketPart<'_>,
     key: &ChecksumKey,
-    kdc_key: Option<&ChecksumKey>,
+    kdc_keys: &[ChecksumKey],
     policy: PacPolicy,
 ) -> Result<(PacVerified, Authorization), Reason> {
     let Some(bytes) = pac else {
@@ -66,7 +66,7 @@ pub(crate) fn verify(
     };
     let pac = Pac::parse(bytes, 0).map_err(PacProblem::Malformed)?;
     no_type_twice(&pac)?;
-    verify_signatures(&pac, key, kdc_key)?;
+    verify_signatures(&pac, key, kdc_keys)?;
     verify_client(&pac, ticket)?;
     let info = pac.read(BufferType::LOGON_INFO, LogonInfo::parse).map_err(PacProblem::Malformed)?;
     let upn_dns = pac.read(BufferType::UPN_DNS_INFO, UpnDnsInfo::parse).map_err(PacProblem::Malformed)?;
@@ -132,18 +132,25 @@ fn no_type_twice(pac: &Pac<'_>) -> Result<(), PacProblem> {
     Ok(())
 }
 
-fn verify_signatures(pac: &Pac<'_>, key: &ChecksumKey, kdc_key: Option<&ChecksumKey>) -> Result<(), PacProblem> {
+fn verify_signatures(pac: &Pac<'_>, key: &ChecksumKey, kdc_keys: &[ChecksumKey]) -> Result<(), PacProblem> {
     verify_signature(pac, BufferType::SERVER_SIGNATURE, key)?;
-    match kdc_key {
-        Some(kdc_key) => {
-            verify_signature(pac, BufferType::KDC_SIGNATURE, kdc_key)?;
-            match verify_signature(pac, BufferType::FULL_SIGNATURE, kdc_key) {
-                Err(PacProblem::BufferMissing(_)) => Ok(()),
-                verdict => verdict,
-            }
+    // It must be there whether it can be verified or not.
+    Found::required(pac, BufferType::KDC_SIGNATURE)?;
+    let by = |key: &ChecksumKey| {
+        verify_signature(pac, BufferType::KDC_SIGNATURE, key)?;
+        match verify_signature(pac, BufferType::FULL_SIGNATURE, key) {
+            Err(PacProblem::BufferMissing(_)) => Ok(()),
+            verdict => verdict,
         }
-        None => Found::required(pac, BufferType::KDC_SIGNATURE).map(|_| ()),
+    };
+    let mut verdict = Ok(());
+    for key in kdc_keys {
+        verdict = by(key);
+        if verdict.is_ok() {
+            break;
+        }
     }
+    verdict
 }
 
 /// Verifies one signature of a PAC: the server's under the key of the ticket's service, the KDC's or the extended one under

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iwa_auth::krb5::acceptor::ClientRealms;
@@ -40,6 +40,7 @@ impl<'a> Reading<'a> {
         if let Some(pac) = section.word("pac", &[("required", true), ("optional", false)]) {
             kerberos.pac_required = pac.value;
         }
+        kerberos.kdc_keytab = self.kdc_signatures(&section);
         let names = section.strings("service-names");
         let files = section.strings("keytab");
         match &files {
@@ -75,6 +76,46 @@ impl<'a> Reading<'a> {
             names.map(|names| names.value.into_iter().map(|name| name.value.to_owned()).collect()).unwrap_or_default();
         section.finish();
         Some(kerberos)
+    }
+
+    /// Who has the KDC's key can tell a forged PAC from a true one, and only they.
+    fn kdc_signatures(&self, section: &Section<'a>) -> Option<PathBuf> {
+        let required = section.word("kdc-signatures", &[("report", false), ("require", true)]);
+        let file = section.string("kdc-keytab");
+        match (&required, &file) {
+            (Some(At { value: true, span }), None) => self.report.error(
+                span.clone(),
+                "kdc-signatures = \"require\" needs `kdc-keytab`, the file with the KDC's own key (krbtgt/REALM), which only the KDC's \
+                 machine has; \"report\" goes without",
+            ),
+            (Some(At { value: false, .. }), Some(file)) => self.report.warning(
+                file.span.clone(),
+                "kdc-keytab has no effect with kdc-signatures = \"report\": wanted \"require\"",
+            ),
+            _ => {}
+        }
+        // Whoever names the key wants it used.
+        let file = file.filter(|_| required.as_ref().is_none_or(|required| required.value))?;
+        let path = self.path(file.value);
+        match KeytabSummary::read(&path) {
+            Ok(keytab) if keytab.has_service("krbtgt") => {
+                if let Some(mode) = open_to_others(&path) {
+                    self.report.error(
+                        file.span,
+                        format!(
+                            "kdc-keytab: others may read {} (mode {mode:04o}), and it is as good as every password of the realm: chmod 600",
+                            path.display()
+                        ),
+                    );
+                }
+            }
+            Ok(keytab) => self.report.error(
+                file.span,
+                format!("kdc-keytab: wanted a key of krbtgt/REALM; {} has only {}", path.display(), keytab.names()),
+            ),
+            Err(why) => self.report.error(file.span, format!("kdc-keytab: {why}")),
+        }
+        Some(path)
     }
 
     fn keytabs(&self, files: &[At<&str>], kerberos: &mut Kerberos) {

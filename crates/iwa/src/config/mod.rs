@@ -134,6 +134,9 @@ pub(crate) struct Kerberos {
     /// `service-names`: what tickets may be for (`HTTP/host`, or `HTTP` for every host); empty means the principals of the
     /// keytabs, and with a domain's keys, which are the whole machine's, `HTTP`.
     pub(crate) service_names: Vec<String>,
+    /// `kdc-keytab`: the file with the KDC's own key (`krbtgt/REALM`), with which its signatures in a PAC are verified; `None`
+    /// leaves them unchecked.
+    pub(crate) kdc_keytab: Option<PathBuf>,
     /// `client-realms`: whose clients are let in.
     pub(crate) client_realms: ClientRealms,
 }
@@ -146,6 +149,7 @@ impl Default for Kerberos {
             rc4: false,
             pac_required: true,
             service_names: Vec::new(),
+            kdc_keytab: None,
             client_realms: ClientRealms::OfTheKeytab,
         }
     }

@@ -233,6 +233,39 @@ fn names_for_applications_are_read_and_never_give_two_realms_one_name() {
     }
 }
 
+#[test]
+fn the_kdcs_signatures_are_checked_by_whoever_has_its_key() {
+    let world = World::new();
+    let with = |lines: &str| SAMPLE.replace("[accounts]", &format!("{lines}\n[accounts]"));
+    fs::write(world.0.join("krbtgt.keytab"), keytab(&[("krbtgt", "EXAMPLE.TEST", 1, 18)])).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(world.0.join("krbtgt.keytab"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    for (lines, checked) in [
+        ("", false),
+        ("kdc-signatures = \"report\"", false),
+        ("kdc-keytab = \"krbtgt.keytab\"", true),
+        ("kdc-signatures = \"require\"\nkdc-keytab = \"krbtgt.keytab\"", true),
+    ] {
+        let loaded = world.parse(&with(lines)).unwrap();
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.config.kerberos.as_ref().unwrap().kdc_keytab.is_some(), checked, "{lines}");
+        let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &loaded.config);
+        assert_eq!(page.contains("signatures of a PAC are not checked"), !checked, "{page}");
+    }
+    for (lines, wanted) in [
+        ("kdc-signatures = \"require\"", "needs `kdc-keytab`"),
+        ("kdc-keytab = \"http.keytab\"", "wanted a key of krbtgt/REALM"),
+        ("kdc-keytab = \"gone.keytab\"", "cannot be read"),
+        ("kdc-signatures = \"report\"\nkdc-keytab = \"krbtgt.keytab\"", "has no effect"),
+    ] {
+        let problems = world.problems(&with(lines));
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{wanted} {problems:#?}");
+    }
+}
+
 /// A configuration of a machine that joined a domain and has nothing else.
 const JOINED: &str = r#"
 [server]

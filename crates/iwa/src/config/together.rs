@@ -24,6 +24,8 @@ impl Reading<'_> {
     /// A keytab or a password database inside a served directory would be a download.
     fn nothing_secret_is_served(&self, config: &Config) {
         let keytabs = config.kerberos.iter().flat_map(|kerberos| &kerberos.keytabs).map(|path| ("the keytab", path));
+        let kdc = config.kerberos.iter().filter_map(|kerberos| kerberos.kdc_keytab.as_ref());
+        let keytabs = keytabs.chain(kdc.map(|path| ("the KDC's keys", path)));
         let domains = config.domains.iter().map(|domain| ("the machine's secrets", &domain.state));
         let accounts = config.accounts.iter().map(|accounts| ("the accounts", &accounts.state));
         let logs = config.log.dir.iter().map(|dir| ("the logs", dir));

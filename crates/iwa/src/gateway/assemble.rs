@@ -156,7 +156,24 @@ fn krb5(config: &Config, section: &Kerberos, keytabs: &Keytabs) -> Result<krb5::
         // be more by now than when the keytab was written.
         policy.names = ServiceNames::Listed(vec!["HTTP".to_owned()]);
     }
-    Ok(krb5::acceptor::Service::new(keytabs.keys()?, policy))
+    let service = krb5::acceptor::Service::new(keytabs.keys()?, policy);
+    Ok(match &section.kdc_keytab {
+        Some(path) => {
+            let kdc = Keytabs::read(std::slice::from_ref(path))?.keys()?;
+            // Not those of trusts, `krbtgt/OTHER@REALM`: other realms do not sign our tickets' PACs.
+            let own = |name: &&str| {
+                let of_realm = name.strip_prefix("krbtgt/").and_then(|name| name.split_once('@'));
+                of_realm.is_some_and(|(of, realm)| of == realm)
+            };
+            let keys = kdc.services().filter(own).flat_map(|name| kdc.keys_of(name));
+            let service = keys.fold(service, |service, key| service.with_kdc_key(key.key()));
+            if !service.verifies_the_kdc() {
+                return Err(Problem(format!("{} has no key of krbtgt/REALM@REALM", path.display())));
+            }
+            service
+        }
+        None => service,
+    })
 }
 
 /// NTLM, under the names of the machine in its domain, else of the accounts' machine, unless the configuration has others.

@@ -77,8 +77,7 @@ impl Service {
             Some(data) => data.pac()?,
             None => None,
         };
-        let (pac, authorization) =
-            pac::verify(pac, &ticket, key.pac_checksum(), self.kdc_key.as_ref(), self.policy.pac)?;
+        let (pac, authorization) = pac::verify(pac, &ticket, key.pac_checksum(), &self.kdc_keys, self.policy.pac)?;
         if authorization.account.sid.is_none() {
             plain_name(&ticket)?;
         }

@@ -161,7 +161,7 @@ impl Kdc {
         // A set of keys signs with its first, whatever key of it the ticket is under.
         let set = own.keys.iter().find(|set| set.keys.iter().any(|key| key.ct_eq(tgt_key.expose())));
         let kdc_key = set.and_then(|set| set.keys.first()).map(|key| key.checksum(usage::NON_KERBEROS_CHECKSUM));
-        verify(Some(bytes), tgt, &checksum, kdc_key.as_ref(), PacPolicy::Required)
+        verify(Some(bytes), tgt, &checksum, kdc_key.as_slice(), PacPolicy::Required)
             .map_err(|_| revoked("the TGT's PAC does not hold"))?;
         let pac = Pac::parse(bytes, 0).map_err(|_| revoked("the TGT's PAC is malformed"))?;
         let requestor = pac.read(BufferType::REQUESTOR, Requestor::parse).ok().flatten();

@@ -183,6 +183,6 @@ fn a_service_ticket_straight_from_the_as() {
     world.opened(&got.ticket, "HTTP/web.example.test", |part, key| {
         let pac = part.authorization_data.unwrap().pac().unwrap();
         let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
-        verify(pac, &part, &checksum, Some(&kdc_key), PacPolicy::Required).unwrap();
+        verify(pac, &part, &checksum, core::slice::from_ref(&kdc_key), PacPolicy::Required).unwrap();
     });
 }

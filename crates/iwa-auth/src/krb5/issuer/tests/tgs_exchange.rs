@@ -18,7 +18,7 @@ fn a_password_gives_a_tgt_and_that_a_service_ticket_with_the_pac() {
             assert_eq!((part.cname.to_string().as_str(), part.authtime.0), ("alice", NOW));
             let pac = part.authorization_data.unwrap().pac().unwrap();
             let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
-            let (_, who) = verify(pac, &part, &checksum, Some(&kdc_key), PacPolicy::Required).unwrap();
+            let (_, who) = verify(pac, &part, &checksum, core::slice::from_ref(&kdc_key), PacPolicy::Required).unwrap();
             assert_eq!(who.account.sid.unwrap().to_string(), "S-1-5-21-1-2-3-1000");
             let groups: Vec<_> = who.groups.iter().map(ToString::to_string).collect();
             assert_eq!(groups, ["S-1-5-21-1-2-3-1105", "S-1-5-32-545"]);
@@ -148,7 +148,7 @@ fn a_group_that_was_left_is_not_in_the_next_ticket() {
         world.opened(&got.ticket, "HTTP/web.example.test", |part, key| {
             let pac = part.authorization_data.unwrap().pac().unwrap();
             let checksum = key.checksum(usage::NON_KERBEROS_CHECKSUM);
-            let (_, who) = verify(pac, &part, &checksum, None, PacPolicy::Required).unwrap();
+            let (_, who) = verify(pac, &part, &checksum, &[], PacPolicy::Required).unwrap();
             assert_eq!(who.groups[0].rid(), Some(1200));
         });
     }
