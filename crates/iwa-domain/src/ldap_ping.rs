@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use iwa_auth::UnixTime;
+use iwa_wire::explain::printable;
 use iwa_wire::krb5::{KerberosTime, SequenceOf};
 use iwa_wire::ldap::{Filter, Message, Octets, Op, Scope, SearchRequest};
 use iwa_wire::netlogon_ping::{NetlogonSamLogonResponseEx, nt_version, opcode};
@@ -169,13 +170,14 @@ fn read(bytes: &[u8], id: u32, domain: &str) -> Option<Result<NetlogonSamLogonRe
         Err(error) => return refused(format!("its answer cannot be read: {error}")),
     };
     if !answer.dns_domain_name.eq_ignore_ascii_case(domain) {
-        return refused(format!("it is a domain controller of {}, not of {domain}", answer.dns_domain_name));
+        let other = printable(&answer.dns_domain_name);
+        return refused(format!("it is a domain controller of {other}, not of {domain}"));
     }
     if answer.opcode == opcode::LOGON_SAM_PAUSE_RESPONSE_EX {
         return refused("its Netlogon service is paused: it is starting, stopping or under repair".to_owned());
     }
     if !is_host_name(&answer.dns_host_name) {
-        return refused(format!("it calls itself `{}`, which is no DNS name", answer.dns_host_name.escape_default()));
+        return refused(format!("it calls itself `{}`, which is no DNS name", printable(&answer.dns_host_name)));
     }
     Some(Ok(answer))
 }

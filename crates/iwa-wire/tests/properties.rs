@@ -20,6 +20,7 @@ use iwa_wire::netlogon::{
     SamInfo4, SamLogon,
 };
 use iwa_wire::pac::logon_info::NewLogonInfo;
+use iwa_wire::netlogon_ping::NetlogonSamLogonResponseEx;
 use iwa_wire::sniff;
 use iwa_wire::spnego::{MechTypeList, NegState, NegTokenInit, NegTokenResp, NegotiationToken};
 use proptest::collection::vec;
@@ -140,6 +141,30 @@ proptest! {
         rest in vec(any::<u8>(), 0..200),
     ) {
         take(&[head, &rest].concat());
+    }
+
+    #[test]
+    fn answers_to_pings_are_taken_without_a_panic_whatever_their_names(
+        opcode in 22..26u16,
+        nt_version in prop::sample::select(vec![5u32, 0xd, 0x15, 0x1d]),
+        pieces in vec(prop_oneof![
+            3 => "[a-z]{1,12}".prop_map(|label| [&[label.len() as u8], label.as_bytes()].concat()),
+            2 => Just(vec![0]),
+            2 => (0..200u8).prop_map(|at| vec![0xc0, at]),
+            1 => vec(any::<u8>(), 1..4),
+        ], 0..40),
+    ) {
+        let mut bytes = [&opcode.to_le_bytes()[..], &[0; 22]].concat();
+        bytes.extend(pieces.concat());
+        bytes.extend_from_slice(&nt_version.to_le_bytes());
+        bytes.extend_from_slice(&[0xff; 4]);
+        if let Ok(answer) = NetlogonSamLogonResponseEx::parse(&bytes) {
+            prop_assert!(answer.dns_host_name.len() < 256);
+            let mut written = Vec::new();
+            answer.write(&mut written);
+            let again = NetlogonSamLogonResponseEx::parse(&written).unwrap();
+            prop_assert_eq!(NetlogonSamLogonResponseEx { nt_version: answer.nt_version, ..again }, answer);
+        }
     }
 
     #[test]

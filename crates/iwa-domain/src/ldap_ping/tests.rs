@@ -42,6 +42,17 @@ async fn a_controller_of_another_domain_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_name_from_the_wire_cannot_turn_an_error_around() {
+    let mut other = pong("dc1");
+    other.dns_domain_name = "other\u{202e}tset".to_owned();
+    let why = refusal(Some(encoded(&other))).await;
+    assert!(why.contains("other\\u{202e}tset") && !why.contains('\u{202e}'), "{why}");
+    other = pong("dc1");
+    other.dns_host_name = "dc1\u{202e}".to_owned();
+    assert!(!refusal(Some(encoded(&other))).await.contains('\u{202e}'));
+}
+
+#[tokio::test]
 async fn a_controller_that_is_paused_or_whose_name_is_none_is_refused() {
     let mut paused = pong("dc1");
     paused.opcode = opcode::LOGON_SAM_PAUSE_RESPONSE_EX;
