@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use iwa_auth::Secret;
 use iwa_auth::initiate::Credentials;
-use iwa_auth::krb5::client::{Client, ClientPolicy, LongTerm};
+use iwa_auth::krb5::client::{Client, LongTerm};
 use iwa_auth::ntlm::crypto::{NtHash, nt_hash};
 use iwa_auth::ntlm::initiator::{Client as NtlmClient, Credential};
 use iwa_domain::credentials::{CacheName, client_of_keytab};
@@ -72,9 +72,13 @@ impl CredentialArgs {
             (Some(user), None) => self.of_user(&Name::parse(user), &conf, url)?,
             (None, None) => of_cache(self.ccache.as_deref(), &conf)?,
         };
-        // Otherwise the KDC is asked where the service is, and not every KDC knows.
-        if let (Some(client), Some(realm)) = (&mut found.credentials.krb5, conf.realm_of(&url.host)) {
-            let policy = ClientPolicy { service_realm: realm.to_owned(), ..client.policy().clone() };
+        if let Some(client) = &mut found.credentials.krb5 {
+            let mut policy = client.policy().clone();
+            match conf.realm_of(&url.host) {
+                Some(realm) => realm.clone_into(&mut policy.service_realm),
+                // The KDC is asked where the service is, and not every KDC knows.
+                None => policy.fallback_realm = realm_like_domain(&url.host),
+            }
             *client = client.with_policy(policy);
         }
         Ok((found, kdcs))
@@ -119,6 +123,16 @@ impl CredentialArgs {
             }
         };
         read.map_err(|failure| Failure::usage(failure.0))
+    }
+}
+
+/// The realm that a host's DNS domain would have: its name in upper case; nothing for an address or a domain of one label.
+fn realm_like_domain(host: &str) -> String {
+    match host.split_once('.') {
+        Some((_, domain)) if domain.contains('.') && host.parse::<std::net::IpAddr>().is_err() => {
+            domain.to_ascii_uppercase()
+        }
+        _ => String::new(),
     }
 }
 
@@ -232,6 +246,19 @@ mod tests {
         assert_eq!(principal("example.test\\alice").as_deref(), Some("alice@EXAMPLE.TEST"));
         assert_eq!(principal("OTHER\\alice"), None);
         assert_eq!(principal("alice@corp.example.test").as_deref(), Some("alice@CORP.EXAMPLE.TEST"));
+    }
+
+    #[test]
+    fn a_domain_lends_its_name_to_a_realm() {
+        for (host, realm) in [
+            ("web.corp.example.test", "CORP.EXAMPLE.TEST"),
+            ("web.test", ""),
+            ("web", ""),
+            ("192.0.2.1", ""),
+            ("::1", ""),
+        ] {
+            assert_eq!(realm_like_domain(host), realm, "{host}");
+        }
     }
 
     #[test]

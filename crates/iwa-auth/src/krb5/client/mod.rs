@@ -66,12 +66,16 @@ pub struct ClientPolicy {
     pub forwardable: bool,
     /// The realm of a service for which none is given. Empty: the KDC of the client's realm says where it is.
     pub service_realm: String,
+    /// The realm of a service that the KDC of the client's realm neither knows nor refers to another, if no other is told:
+    /// mostly its DNS domain in upper case. Empty: none.
+    pub fallback_realm: String,
 }
 
 impl Default for ClientPolicy {
     fn default() -> Self {
         let etypes = Etype::ALL.into_iter().filter(|etype| !etype.is_weak()).collect();
-        Self { etypes, lifetime: 10 * 3600, forwardable: true, service_realm: String::new() }
+        let (service_realm, fallback_realm) = (String::new(), String::new());
+        Self { etypes, lifetime: 10 * 3600, forwardable: true, service_realm, fallback_realm }
     }
 }
 
@@ -153,6 +157,7 @@ impl Client {
             new: Vec::new(),
             realms: Vec::new(),
             requests: 0,
+            unknown: None,
         };
         let now = env.now;
         if let Some(credential) = task.find(|credential| task.is_service(credential) && credential.is_valid(now)) {
@@ -191,6 +196,7 @@ impl Client {
             new: Vec::new(),
             realms: Vec::new(),
             requests: 0,
+            unknown: None,
         }
         .need_tgt(env)
     }
@@ -286,6 +292,8 @@ struct Task {
     /// The realms on the way, against loops.
     realms: Vec<String>,
     requests: usize,
+    /// What the client's own KDC said of a service that is looked for elsewhere now.
+    unknown: Option<Reject>,
 }
 
 /// How many questions one ticket may take: pre-authentication, clock, ten realms.
@@ -350,6 +358,12 @@ impl Task {
             Purpose::CrossRealm
         };
         TgsExchange::begin(self, tgt, purpose, env)
+    }
+
+    /// Whether another realm than the one that was asked may have the service, though nobody says so.
+    fn has_fallback(&self, asked: &Principal) -> bool {
+        let fallback = &self.policy().fallback_realm;
+        self.service.realm.is_empty() && !fallback.is_empty() && !fallback.eq_ignore_ascii_case(&asked.realm)
     }
 
     /// The service's ticket is here; a TGT for it, perhaps, is still to be got.

@@ -557,3 +557,29 @@ fn the_realm_of_a_service_may_be_told() {
         assert_eq!(asked, if other { "HTTP/www.example.test" } else { "krbtgt/OTHER.TEST" });
     }
 }
+
+#[test]
+fn a_service_that_nobody_refers_to_is_looked_for_in_the_realm_of_its_domain() {
+    env!(env);
+    let unknown = error(code::KDC_ERR_S_PRINCIPAL_UNKNOWN, NOW, None, None);
+    let asked = |need: &NeedKdc| KdcReq::parse(need.request()).unwrap().req_body.sname.unwrap().to_string();
+    let begun = |fallback: &str, env: &mut Env<'_>| {
+        let policy = ClientPolicy { fallback_realm: fallback.to_owned(), ..policy() };
+        need(client_with_tgt().with_policy(policy).ticket(&http(), Delegation::No, env))
+    };
+    let question = begun("OTHER.TEST", &mut env);
+    assert_eq!(asked(&question), "HTTP/www.example.test");
+    let question = need(question.answer(&unknown, &mut env));
+    assert_eq!((question.realm(), asked(&question).as_str()), (REALM, "krbtgt/OTHER.TEST"));
+    let answer = Answer::to(&question).bytes();
+    let question = need(question.answer(&answer, &mut env));
+    assert_eq!((question.realm(), asked(&question).as_str()), ("OTHER.TEST", "HTTP/www.example.test"));
+    // What is told in the end is what the client's own KDC said of the service.
+    let question = need(begun("OTHER.TEST", &mut env).answer(&unknown, &mut env));
+    let elsewhere = error(code::KDC_ERR_POLICY, NOW, None, None);
+    assert_eq!(refused_with(question.answer(&elsewhere, &mut env)), code::KDC_ERR_S_PRINCIPAL_UNKNOWN);
+    // Without another realm, and for another reason, nothing is tried.
+    for (fallback, why) in [("", &unknown), (REALM, &unknown), ("OTHER.TEST", &elsewhere)] {
+        refused_with(begun(fallback, &mut env).answer(why, &mut env));
+    }
+}

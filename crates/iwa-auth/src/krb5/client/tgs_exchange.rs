@@ -136,7 +136,15 @@ impl TgsExchange {
         match self.purpose {
             // The service does without.
             Purpose::Forward { service } => Ok(task.done(*service, None)),
-            _ => Err(refused(&self.wanted.realm, error)),
+            Purpose::Service
+                if error.error_code == code::KDC_ERR_S_PRINCIPAL_UNKNOWN && task.has_fallback(&self.wanted) =>
+            {
+                task.unknown = Some(refused(&self.wanted.realm, error));
+                task.service.realm.clone_from(&task.client.inner.policy.fallback_realm);
+                Self::begin(task, self.tgt, Purpose::CrossRealm, env)
+            }
+            // That no realm of a guessed name is known either is no news.
+            _ => Err(task.unknown.take().unwrap_or_else(|| refused(&self.wanted.realm, error))),
         }
     }
 
