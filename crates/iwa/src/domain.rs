@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use iwa_domain::controller::Ports;
 use iwa_domain::dns::{Dns, DnsError, Resolve, Srv};
 use iwa_domain::ldap_ping::{NoPong, Pong, clock};
-use iwa_domain::locate::{About, Candidate, Locator, Outcome, Report, Server};
+use iwa_domain::locate::{About, Candidate, Locator, Outcome, Patience, Report, Server};
 use iwa_wire::explain::printable;
 use iwa_wire::netlogon_ping::DsFlags;
 use tokio::net::TcpStream;
@@ -72,7 +72,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// What is there, in words, and what is to be done if nothing is.
 async fn look(args: &Args) -> (String, String) {
     let dns = Arc::new(if args.dns.is_empty() { Dns::system() } else { Dns::at(args.dns.iter().copied()) });
+    // Whoever asks here wants to hear of each, not to begin with the first.
+    let usual = Patience::default();
     let locator = Locator::new(&args.domain, Arc::clone(&dns) as Arc<dyn Resolve>)
+        .with_patience(Patience { grace: usual.ping * 2, ..usual })
         .with_servers(args.server.iter().cloned())
         .with_site(args.site.clone());
     let kerberos = async {
