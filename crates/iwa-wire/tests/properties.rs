@@ -19,8 +19,8 @@ use iwa_wire::netlogon::{
     Authenticate3, Authenticated, LogonSamLogonEx, NlAuthMessage, NlAuthSha2Signature, PasswordSet2, ReqChallenge,
     SamInfo4, SamLogon,
 };
-use iwa_wire::pac::logon_info::NewLogonInfo;
 use iwa_wire::netlogon_ping::NetlogonSamLogonResponseEx;
+use iwa_wire::pac::logon_info::NewLogonInfo;
 use iwa_wire::sniff;
 use iwa_wire::spnego::{MechTypeList, NegState, NegTokenInit, NegTokenResp, NegotiationToken};
 use proptest::collection::vec;
