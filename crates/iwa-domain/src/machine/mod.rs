@@ -7,6 +7,7 @@
 mod disk;
 pub mod error;
 pub mod kerberos;
+pub mod join;
 pub mod keys;
 pub mod rotate;
 mod state;

@@ -290,7 +290,8 @@ fn merged<'a>(keytabs: &[Keytab<'a>]) -> (Vec<Entry<'a>>, Vec<String>) {
     }
     entries.sort_by_cached_key(|entry| {
         let services = entry.principal.components().count() > 1;
-        (services, entry.principal.to_string(), std::cmp::Reverse(entry.kvno), std::cmp::Reverse(entry.etype))
+        let weak = Etype::from_number(entry.etype).is_none_or(Etype::is_weak);
+        (services, entry.principal.to_string(), std::cmp::Reverse(entry.kvno), weak, std::cmp::Reverse(entry.etype))
     });
     let mut count = BTreeMap::new();
     for entry in &entries {
