@@ -125,9 +125,10 @@ pub async fn survey(wanted: &Wanted, tree: &dyn Tree, forest: Option<&dyn Tree>)
     let sid = sid.ok_or_else(|| JoinError::NotActiveDirectory { lacks: "objectSid".to_owned() })?;
     let container = object.texts("wellKnownObjects").find_map(computers).map(str::to_owned);
     let partitions = format!("CN=Partitions,{configuration}");
-    let filter = Filter::equal("nCName", &base);
-    let found = search(tree, &partitions, Scope::One, &filter, &["nETBIOSName"]).await?;
-    let netbios = found.iter().find_map(|entry| entry.text("nETBIOSName")).map(str::to_owned);
+    let named = Filter::present("nETBIOSName");
+    let domains = search(tree, &partitions, Scope::One, &named, &["nCName", "nETBIOSName"]).await?;
+    let own = domains.iter().find(|entry| entry.text("nCName").is_some_and(|name| name.eq_ignore_ascii_case(&base)));
+    let netbios = own.and_then(|entry| entry.text("nETBIOSName")).map(str::to_owned);
     let netbios = netbios.ok_or_else(|| JoinError::NotActiveDirectory { lacks: "nETBIOSName".to_owned() })?;
     let existing = existing(tree, &base, &wanted.account()).await?;
 
@@ -135,7 +136,7 @@ pub async fn survey(wanted: &Wanted, tree: &dyn Tree, forest: Option<&dyn Tree>)
     let own = existing.as_ref().map(|existing| existing.dn.as_str());
     let mut unseen = Vec::new();
     let mut duplicates = duplicates(tree, &base, wanted, &aliases, own).await?;
-    match forest {
+    match forest.filter(|_| domains.len() > 1) {
         Some(forest) => match self::duplicates(forest, "", wanted, &aliases, own).await {
             Ok(more) => {
                 let more: Vec<_> = more.into_iter().filter(|found| !duplicates.contains(found)).collect();
@@ -143,9 +144,7 @@ pub async fn survey(wanted: &Wanted, tree: &dyn Tree, forest: Option<&dyn Tree>)
             }
             Err(error) => unseen.push(format!("the SPNs of the forest's other domains: {error}")),
         },
-        None if dns_of(&base) != dns_of(&forest_base) => {
-            unseen.push("the SPNs of the forest's other domains: no global catalogue answers".to_owned());
-        }
+        None if domains.len() > 1 => unseen.push("the SPNs of the forest's other domains".to_owned()),
         None => {}
     }
     Ok(Survey {

@@ -79,7 +79,7 @@ fn matches(entry: &Entry, filter: &Filter) -> bool {
     match filter {
         Filter::Equal(name, value) => entry.values(name).any(|known| known.eq_ignore_ascii_case(value)),
         Filter::Or(filters) => filters.iter().any(|filter| matches(entry, filter)),
-        Filter::Present(_) => true,
+        Filter::Present(name) => name == "objectClass" || entry.values(name).next().is_some(),
         other => panic!("{other:?}"),
     }
 }
