@@ -21,6 +21,8 @@ pub(crate) enum Command {
     User(crate::user::Args),
     Group(crate::group::Args),
     Kdc(crate::kdc::Args),
+    Join(crate::join::Args),
+    Leave(crate::leave::Args),
     Keytab(crate::keytab::Args),
     Domain(crate::domain::Args),
     Demo(crate::demo::Args),

@@ -12,8 +12,10 @@ mod explain;
 mod gateway;
 mod get;
 mod group;
+mod join;
 mod kdc;
 mod keytab;
+mod leave;
 mod serve;
 mod transcript;
 mod user;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         cli::Command::Get(args) => get::run(&args),
         cli::Command::Group(args) => group::run(&args),
         cli::Command::Kdc(args) => kdc::run(&args),
+        cli::Command::Join(args) => join::run(&args),
+        cli::Command::Leave(args) => leave::run(&args),
         cli::Command::Keytab(args) => keytab::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::User(args) => user::run(&args),

@@ -404,9 +404,14 @@ fn now() -> UnixTime {
 
 /// This machine's NetBIOS name and the realm that goes with it.
 fn this_machine() -> (String, String) {
+    names_of(&host_name())
+}
+
+/// This machine's host name as the system has it, with a domain or without; empty if it has none.
+pub(crate) fn host_name() -> String {
     let read = |path| std::fs::read_to_string(Path::new(path)).ok();
     let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
-    names_of(name.or_else(|| std::env::var("COMPUTERNAME").ok()).unwrap_or_default().trim())
+    name.or_else(|| std::env::var("COMPUTERNAME").ok()).unwrap_or_default().trim().to_owned()
 }
 
 fn names_of(host: &str) -> (String, String) {

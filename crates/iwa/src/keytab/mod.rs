@@ -6,11 +6,13 @@ mod file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use iwa_auth::krb5::client::{Client, LongTerm};
 use iwa_auth::krb5::etype::{Etype, Key};
 use iwa_auth::{Secret, UnixTime};
+use iwa_domain::dns::Dns;
 use iwa_domain::kdc::{KdcAddress, Kdcs};
 use iwa_domain::krb5_conf::Krb5Conf;
 use iwa_domain::machine::kerberos::{SignedIn, sign_in};
@@ -102,6 +104,9 @@ pub(crate) struct KdcArgs {
 impl KdcArgs {
     pub(crate) fn read(&self, conf: &Krb5Conf) -> Result<Kdcs, Failure> {
         let mut kdcs = Kdcs::from_krb5_conf(conf);
+        if conf.dns_lookup_kdc() {
+            kdcs.set_dns(Arc::new(Dns::system()));
+        }
         for kdc in &self.kdc {
             let parsed = kdc.split_once('=').and_then(|(realm, host)| Some((realm, KdcAddress::parse(host)?)));
             let (realm, address) =
@@ -331,7 +336,7 @@ fn age(written: u32, now: UnixTime) -> String {
     }
 }
 
-fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     iwa_http::System::now(&iwa_http::Os)
 }
 

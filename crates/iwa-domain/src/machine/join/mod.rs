@@ -13,6 +13,7 @@
 //!   6  a ticket for the machine to itself, which the keytab must decrypt
 //! ```
 
+mod directory;
 mod error;
 mod survey;
 pub mod tree;
