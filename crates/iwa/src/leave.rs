@@ -91,6 +91,9 @@ impl Args {
 
     fn forgotten(&self, dir: &StateDir) {
         let verb = if self.dry_run { "would be" } else { "were" };
-        println!("The secret and the keytab in {} {verb} removed. Take the [[domain]] out of iwa.toml.", dir.path().display());
+        println!(
+            "The secret and the keytab in {} {verb} removed. Take the [[domain]] out of iwa.toml.",
+            dir.path().display()
+        );
     }
 }

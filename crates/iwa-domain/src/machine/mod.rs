@@ -6,8 +6,8 @@
 
 mod disk;
 pub mod error;
-pub mod kerberos;
 pub mod join;
+pub mod kerberos;
 pub mod keys;
 pub mod rotate;
 mod state;

@@ -104,7 +104,9 @@ impl AdminArgs {
 
     fn named(&self, realm: &str) -> Result<Client, Failure> {
         let Some(user) = &self.user else {
-            return Err(Failure("who administers the domain? -U NAME asks for a password, -k takes a ticket".to_owned()));
+            return Err(Failure(
+                "who administers the domain? -U NAME asks for a password, -k takes a ticket".to_owned(),
+            ));
         };
         let (name, realm) = match (user.split_once('\\'), user.split_once('@')) {
             // The NetBIOS name of a domain says nothing about the realm of another.
@@ -131,7 +133,8 @@ impl AdminArgs {
         }
         if !std::io::stdin().is_terminal() {
             return Err(Failure(
-                "there is no terminal to ask for the password at; --password-stdin reads it from standard input".to_owned(),
+                "there is no terminal to ask for the password at; --password-stdin reads it from standard input"
+                    .to_owned(),
             ));
         }
         rpassword::prompt_password(format!("Password of {principal}: "))
@@ -144,19 +147,19 @@ impl ReachArgs {
     async fn controller(&self, domain: &str) -> Result<Controller, Failure> {
         let mut locator = Locator::new(domain, self.resolver()?);
         if let Some(server) = &self.server {
-            let server = Server::parse(server)
-                .ok_or_else(|| Failure(format!("--server {server}: wanted a name or an address of a domain controller")))?;
+            let server = Server::parse(server).ok_or_else(|| {
+                Failure(format!("--server {server}: wanted a name or an address of a domain controller"))
+            })?;
             locator = locator.with_servers([server]);
         }
         let report = locator.look().await;
-        report.controllers().into_iter().next().ok_or_else(|| {
-            Failure(format!("no domain controller of {domain} is found: {}", report.advice()))
-        })
+        report.controllers().into_iter().next().ok_or_else(|| Failure(report.advice()))
     }
 
     fn resolver(&self) -> Result<Arc<Dns>, Failure> {
         let server = |text: &String| {
-            Dns::parse_server(text).ok_or_else(|| Failure(format!("--dns {text}: wanted an address such as 192.0.2.53")))
+            Dns::parse_server(text)
+                .ok_or_else(|| Failure(format!("--dns {text}: wanted an address such as 192.0.2.53")))
         };
         let servers: Vec<SocketAddr> = self.dns.iter().map(server).collect::<Result<_, _>>()?;
         Ok(Arc::new(if servers.is_empty() { Dns::system() } else { Dns::at(servers) }))

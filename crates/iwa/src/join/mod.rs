@@ -145,7 +145,8 @@ impl Owner {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
-            let ids = dir.ancestors().find_map(|above| std::fs::metadata(above).ok()).map(|found| (found.uid(), found.gid()));
+            let ids =
+                dir.ancestors().find_map(|above| std::fs::metadata(above).ok()).map(|found| (found.uid(), found.gid()));
             Self { ids }
         }
         #[cfg(not(unix))]

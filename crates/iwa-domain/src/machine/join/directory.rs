@@ -51,11 +51,9 @@ impl Tree for Directory {
 impl From<LdapError> for TreeError {
     fn from(error: LdapError) -> Self {
         match &error.why {
-            Why::Result(answered) => Self::Refused {
-                code: answered.code,
-                win32: win32(&answered.message),
-                text: answered.message.clone(),
-            },
+            Why::Result(answered) => {
+                Self::Refused { code: answered.code, win32: win32(&answered.message), text: answered.message.clone() }
+            }
             _ => Self::Broken(error.to_string()),
         }
     }

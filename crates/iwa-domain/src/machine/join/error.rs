@@ -93,6 +93,16 @@ impl From<MachineError> for JoinError {
 }
 
 impl JoinError {
+    /// Whether the directory said no, so that nothing was changed there.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { said: TreeError::Refused { .. }, .. }
+                | Self::Directory(TreeError::Refused { .. })
+                | Self::Elsewhere { .. }
+        )
+    }
+
     /// An account could not be made.
     pub(super) fn of_add(said: TreeError, dn: &str, wanted: &Wanted, survey: &Survey) -> Self {
         let TreeError::Refused { code, win32, .. } = &said else { return Self::Directory(said) };
@@ -105,13 +115,16 @@ impl JoinError {
             ),
             (ResultCode::INSUFFICIENT_ACCESS_RIGHTS, _) => format!(
                 "the administrator needs the right to create computer objects in {container}: have it delegated there, join as \
-                 somebody who has it, or name a container with --ou where it is given"
+                 somebody who has it, or name a container with --ou where it is given (on Windows each user may join {quota} \
+                 computers, to the default container)"
             ),
             (ResultCode::ENTRY_ALREADY_EXISTS, _) => format!(
                 "something else is called {dn}, and its sAMAccountName is not {}: --computer-name gives this machine another name",
                 wanted.account()
             ),
-            (ResultCode::NO_SUCH_OBJECT, _) => format!("there is no container {container}: --ou names one that is there"),
+            (ResultCode::NO_SUCH_OBJECT, _) => {
+                format!("there is no container {container}: --ou names one that is there")
+            }
             _ => return Self::of_values(said, dn, wanted),
         };
         Self::Refused { doing: format!("make {dn}"), remedy, said }
@@ -200,7 +213,10 @@ impl fmt::Display for JoinError {
         match self {
             Self::Name { name, why } => write!(f, "\"{}\": {why}", iwa_wire::explain::printable(name)),
             Self::Duplicates { computer, found } => {
-                write!(f, "other accounts have SPNs that {computer}$ needs; the KDC would encrypt clients' tickets for them. ")?;
+                write!(
+                    f,
+                    "other accounts have SPNs that {computer}$ needs; the KDC would encrypt clients' tickets for them. "
+                )?;
                 f.write_str("Nothing was changed.")?;
                 for Duplicate { wanted, has, dn, account } in found {
                     write!(f, "\n  {has} is {account}'s ({dn})")?;
@@ -221,10 +237,15 @@ impl fmt::Display for JoinError {
                 path.display()
             ),
             Self::NotActiveDirectory { lacks } => {
-                write!(f, "this is no domain of Active Directory, or it hides it from this administrator: {lacks} is not there")
+                write!(
+                    f,
+                    "this is no domain of Active Directory, or it hides it from this administrator: {lacks} is not there"
+                )
             }
             Self::Directory(error) => error.fmt(f),
-            Self::Refused { doing, remedy, said } => write!(f, "cannot {doing}: {remedy} (the domain controller says: {said})"),
+            Self::Refused { doing, remedy, said } => {
+                write!(f, "cannot {doing}: {remedy} (the domain controller says: {said})")
+            }
             Self::Kerberos { doing, reject } => write!(f, "cannot {doing}: {reject}"),
             Self::NotOurs { service, reason } => {
                 write!(f, "the keytab does not decrypt a ticket for {service}: {reason}")

@@ -103,6 +103,10 @@ impl Wanted {
         format!("{}$", self.computer)
     }
 
+    fn has(&self, service: &str) -> bool {
+        self.services().iter().any(|wanted| wanted.eq_ignore_ascii_case(service))
+    }
+
     /// The SPNs, each once.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
@@ -196,9 +200,25 @@ pub struct Joined {
 /// [`JoinError::Halfway`] says what was done before something failed, and how to go on.
 pub async fn carry_out(plan: &Plan, tree: &dyn Tree, kdc: &dyn Kdc, now: UnixTime) -> Result<Joined, JoinError> {
     let mut work = Work { plan, done: Vec::new(), left: Vec::new() };
-    match work.run(tree, kdc, now).await {
-        Ok(state) => {
-            Ok(Joined { state, dn: plan.dn.clone(), made: plan.survey.existing.is_none(), left: work.left })
+    plan.dir.make()?;
+    let locked = plan.dir.lock()?;
+    let before = match plan.dir.load() {
+        Ok(before) => Some(before),
+        Err(MachineError::Absent { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match work.run(&locked, before.clone(), tree, kdc, now).await {
+        Ok(state) => Ok(Joined { state, dn: plan.dn.clone(), made: plan.survey.existing.is_none(), left: work.left }),
+        // The domain said no, so that it does not know the new password: everything is as it was.
+        Err(why) if work.done.is_empty() && why.is_refusal() => {
+            match before {
+                Some(before) => {
+                    locked.save(&before)?;
+                    locked.write_keys(&before, Policy::default().alive(now))?;
+                }
+                None => locked.erase()?,
+            }
+            Err(why)
         }
         Err(why) if work.done.is_empty() => Err(why),
         Err(why) => Err(JoinError::Halfway { done: work.done, why: Box::new(why) }),
@@ -213,17 +233,22 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn run(&mut self, tree: &dyn Tree, kdc: &dyn Kdc, now: UnixTime) -> Result<State, JoinError> {
-        let Plan { wanted, survey, dn, dir } = self.plan;
-        dir.make()?;
-        let locked = dir.lock()?;
-        let (mut state, password) = self.write_secret(&locked, now)?;
+    async fn run(
+        &mut self,
+        locked: &Locked,
+        before: Option<State>,
+        tree: &dyn Tree,
+        kdc: &dyn Kdc,
+        now: UnixTime,
+    ) -> Result<State, JoinError> {
+        let Plan { wanted, survey, dn, .. } = self.plan;
+        let (mut state, password) = self.write_secret(locked, before, now)?;
         let password_value = unicode_pwd(&password.password);
         match &survey.existing {
             None => {
-                tree.add(dn, &self.new_account(password_value)).await.map_err(|error| {
-                    JoinError::of_add(error, dn, wanted, survey)
-                })?;
+                tree.add(dn, &self.new_account(password_value))
+                    .await
+                    .map_err(|error| JoinError::of_add(error, dn, wanted, survey))?;
                 self.done.push(format!("the account {dn} was made"));
             }
             Some(existing) => {
@@ -251,8 +276,9 @@ impl Work<'_> {
             principal,
             iwa_auth::krb5::client::LongTerm::Password(password.password.clone()),
         );
-        let signed_in =
-            kerberos::sign_in(&client, kdc).await.map_err(|reject| JoinError::Kerberos { doing: "sign in as the machine", reject })?;
+        let signed_in = kerberos::sign_in(&client, kdc)
+            .await
+            .map_err(|reject| JoinError::Kerberos { doing: "sign in as the machine", reject })?;
         let realm = survey.domain.realm();
         state.machine.salt = signed_in.salt.clone().unwrap_or_else(|| keys::default_salt(&realm, &wanted.computer));
         if state.machine.pending.is_some() {
@@ -269,7 +295,12 @@ impl Work<'_> {
     }
 
     /// Writes the new password before anybody else learns it. One that works already stays until the new one does.
-    fn write_secret(&self, locked: &Locked, now: UnixTime) -> Result<(State, MachinePassword), JoinError> {
+    fn write_secret(
+        &self,
+        locked: &Locked,
+        before: Option<State>,
+        now: UnixTime,
+    ) -> Result<(State, MachinePassword), JoinError> {
         let Plan { wanted, survey, dir, .. } = self.plan;
         let new = MachinePassword { password: keys::new_password()?, kvno: survey.next_kvno(), since: now };
         let machine = |current: MachinePassword| Machine {
@@ -281,21 +312,29 @@ impl Work<'_> {
             pending: None,
             previous: None,
         };
-        let state = match dir.load() {
-            Ok(before) if before.machine.domain == survey.domain && before.machine.computer == wanted.computer => {
+        // Those that the account has besides are served, too.
+        let mut services = wanted.services();
+        let others = survey.existing.iter().flat_map(|existing| &existing.services);
+        services.extend(others.filter(|service| !wanted.has(service) && service.split('/').count() == 2).cloned());
+        let state = match before {
+            Some(before) if before.machine.domain == survey.domain && before.machine.computer == wanted.computer => {
                 let mut machine = machine(before.machine.current);
+                machine.salt = before.machine.salt;
                 machine.previous = before.machine.previous;
                 machine.pending = Some(new.clone());
-                State { machine, services: wanted.services(), older: before.older }
+                let state = State { machine, services, older: before.older };
+                locked.save(&state)?;
+                // Servers that run get tickets under the new keys as soon as the domain has them.
+                locked.write_keys(&state, Policy::default().alive(now))?;
+                return Ok((state, new));
             }
-            Ok(other) => {
+            Some(other) => {
                 return Err(JoinError::Elsewhere {
                     path: dir.secret(),
                     account: format!("{}\\{}", other.machine.domain.netbios, other.machine.account()),
                 });
             }
-            Err(MachineError::Absent { .. }) => State::new(machine(new.clone()), wanted.services()),
-            Err(error) => return Err(error.into()),
+            None => State::new(machine(new.clone()), services),
         };
         locked.save(&state)?;
         Ok((state, new))
@@ -321,7 +360,8 @@ impl Work<'_> {
         if !lacking.is_empty() {
             changes.push((Put::Besides, Values::texts("servicePrincipalName", lacking)));
         }
-        let control = (existing.control | WORKSTATION_TRUST_ACCOUNT) & !(ACCOUNTDISABLE | NORMAL_ACCOUNT | PASSWD_NOTREQD);
+        let control =
+            (existing.control | WORKSTATION_TRUST_ACCOUNT) & !(ACCOUNTDISABLE | NORMAL_ACCOUNT | PASSWD_NOTREQD);
         if control != existing.control {
             changes.push((Put::InPlace, Values::texts("userAccountControl", [control.to_string()])));
         }
@@ -341,9 +381,11 @@ impl Work<'_> {
         let credential = kerberos::ticket(client, &service, kdc)
             .await
             .map_err(|reject| JoinError::Kerberos { doing: "get a ticket for the machine's own service", reject })?;
-        let bytes = Zeroizing::new(
-            std::fs::read(&path).map_err(|error| MachineError::Io { doing: "read", path: path.clone(), error })?,
-        );
+        let bytes = Zeroizing::new(std::fs::read(&path).map_err(|error| MachineError::Io {
+            doing: "read",
+            path: path.clone(),
+            error,
+        })?);
         let unreadable = |what: String| MachineError::Damaged { path: path.clone(), what };
         let keytab = Keytab::parse(&bytes).map_err(|error| unreadable(error.to_string()))?;
         let ticket = Ticket::parse(&credential.ticket).map_err(|error| unreadable(error.to_string()))?;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use iwa_auth::UnixTime;
-use iwa_wire::{Reader, Sid};
 use iwa_wire::ldap::{Filter, Scope};
+use iwa_wire::{Reader, Sid};
 
 use super::error::JoinError;
 use super::tree::{Entry, Tree, TreeError};
@@ -200,11 +200,15 @@ async fn duplicates(
         for some in rivals.chunks(64) {
             let filter = some.iter().map(|rival| Filter::equal("servicePrincipalName", rival)).reduce(Filter::or);
             let Some(filter) = filter else { continue };
-            for entry in search(tree, base, Scope::Subtree, &filter, &["servicePrincipalName", "sAMAccountName"]).await? {
+            for entry in
+                search(tree, base, Scope::Subtree, &filter, &["servicePrincipalName", "sAMAccountName"]).await?
+            {
                 if own.is_some_and(|own| own.eq_ignore_ascii_case(&entry.dn)) {
                     continue;
                 }
-                let has = entry.texts("servicePrincipalName").find(|has| some.iter().any(|rival| rival.eq_ignore_ascii_case(has)));
+                let has = entry
+                    .texts("servicePrincipalName")
+                    .find(|has| some.iter().any(|rival| rival.eq_ignore_ascii_case(has)));
                 let duplicate = Duplicate {
                     wanted: service.clone(),
                     has: has.unwrap_or(&service).to_owned(),
