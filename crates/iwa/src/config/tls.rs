@@ -114,7 +114,7 @@ impl<'a> Reading<'a> {
             (Some(checking), _) if checking.value == BindingPolicy::Require => {
                 if let (Some(clear), true) = (server.listen.first(), terminators.is_empty()) {
                     let why = format!(
-                        "token-checking = \"require\": nobody can sign in at http://{clear}, where there is no TLS to be tied to"
+                        "token-checking = \"require\": nobody can sign in with Negotiate or NTLM at http://{clear}, where there is no TLS to be tied to"
                     );
                     self.report.warning(checking.span.clone(), why);
                 }

@@ -54,6 +54,9 @@ impl Served {
         let facts = Facts::of(&chain).map_err(|why| format!("{path}: {why}"))?;
         let leaf = chain.first().ok_or_else(|| format!("{path} has no certificate"))?;
         let bindings = ChannelBindings::of_certificate(leaf).map_err(|why| format!("{path}: {why}"))?;
+        if let KeyKind::Rsa(bits @ ..2048) = facts.key {
+            return Err(format!("{path}: its RSA key has {bits} bits; wanted at least 2048, which clients want as well"));
+        }
         let key = read_key(&files.key)?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => format!(
@@ -153,9 +156,6 @@ impl Facts {
         } else if self.is_ca && self.issuers > 0 {
             remarks
                 .push("the first certificate is an authority's, not a server's: wanted the server's own first".into());
-        }
-        if let KeyKind::Rsa(bits @ ..2048) = self.key {
-            remarks.push(format!("its RSA key has {bits} bits, and clients want at least 2048"));
         }
         if matches!(self.signature_hash, SignatureHash::Md5 | SignatureHash::Sha1) {
             remarks.push("it is signed with MD5 or SHA-1, which clients do not take any more".to_owned());
@@ -302,12 +302,23 @@ mod tests {
         assert!(told(&facts, facts.not_after - 3 * 86_400).contains("expires in 3 days"));
         assert!(told(&facts, facts.not_before - 1).contains("not valid before"));
         for (key, hash, word) in [
-            (KeyKind::Rsa(1024), SignatureHash::Sha256, "1024 bits"),
             (KeyKind::Rsa(4096), SignatureHash::Sha1, "SHA-1"),
             (KeyKind::Ed25519, SignatureHash::Undefined, "RFC 5929"),
         ] {
             assert!(told(&Facts { key, signature_hash: hash, ..facts.clone() }, 1_800_000_000).contains(word));
         }
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_refused_by_its_length() {
+        let directory = Directory::new("short");
+        let der = include_bytes!("../../../iwa-wire/tests/certificates/sha1.der");
+        let pem = format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der)
+        );
+        let why = Served::read(&directory.files(&pem, &made(&[]).1)).expect_err("1024 bits");
+        assert!(why.contains("1024 bits; wanted at least 2048"), "{why}");
     }
 
     #[test]
