@@ -247,6 +247,70 @@ fn firefox_sends_no_bindings_with_ntlm() {
 }
 
 #[test]
+fn behind_a_terminator_clients_are_tied_to_its_certificate() {
+    // It ends TLS with a certificate of its own, and hands on what it reads; one connection behind for each in front.
+    let (certificate, key) = made();
+    let windows = "providers = [\"Negotiate\", \"NTLM\"]\n[authentication.windows.extended-protection]\n\
+        token-checking = \"require\"\nterminator-certificates = [\"front.pem\"]";
+    let options =
+        Options { windows: Some(windows), files: &[("front.pem", &certificate)], ..Options::default() };
+    let lab = Lab::with(&options);
+    let terminator = Terminator::start(&certificate, &key, lab.port);
+    std::fs::copy(lab.path("front.pem"), lab.path("web.pem")).expect("a copy");
+    let site = Site { lab, port: terminator.port, certificate };
+    for providers in ["Negotiate:Kerberos", "NTLM"] {
+        let output = site.iwa_get(&["--user", "alice@EXAMPLE.TEST", "--password-stdin", "--providers", providers], ALICE.1);
+        assert!(output.status.success() && text(&output.stdout).contains("Signed in"), "{providers}: {}", shown(&output));
+    }
+    if python() {
+        site.lab.kinit(ALICE);
+        for protocol in ["kerberos", "ntlm"] {
+            for (mode, wanted) in [("none", "401"), ("wrong", "401"), ("right", "200")] {
+                assert_eq!(site.pyspnego(protocol, mode), wanted, "{protocol} {mode}: {:#?}", site.log(1));
+            }
+        }
+    }
+    // Without it there is nothing to be tied to.
+    let mut command = site.lab.peer(crate::lab::IWA);
+    command.args(["get", "--user", ALICE.0, "--password-stdin"]).arg(site.lab.url("/"));
+    assert_eq!(run(&mut command, ALICE.1, 30).status.code(), Some(3));
+}
+
+/// A proxy that ends TLS and knows nothing of HTTP.
+struct Terminator {
+    port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Terminator {
+    fn start(certificate: &str, key: &str, behind: u16) -> Self {
+        use rustls::pki_types::pem::PemObject as _;
+        let certificate = rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key))
+            .expect("a certificate and its key");
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut front) = acceptor.accept(stream).await else { return };
+                    let Ok(mut back) = tokio::net::TcpStream::connect(("127.0.0.1", behind)).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut front, &mut back).await;
+                });
+            }
+        });
+        Self { port, _runtime: runtime }
+    }
+}
+
+#[test]
 fn a_certificate_is_replaced_under_load_without_a_lost_request() {
     let site = Site::negotiate_and_ntlm("require");
     let (new, key) = made();
