@@ -158,8 +158,9 @@ impl<'a> Reading<'a> {
 
     /// NTLM proves a connection, and clear text proves nothing of who continues it.
     pub(super) fn ntlm_in_clear(&self, config: &Config) {
-        let policy = &config.authentication.policy;
-        let ntlm = policy.providers.iter().any(|provider| provider.takes(Mechanism::Ntlm));
+        let of_routes = config.routes.iter().filter_map(|route| route.sign_in.providers.as_ref());
+        let mut providers = of_routes.chain([&config.authentication.policy.providers]).flatten();
+        let ntlm = providers.any(|provider| provider.takes(Mechanism::Ntlm));
         let clear = config.server.listen.iter().find(|address| !address.ip().is_loopback());
         if let (true, true, Some(clear)) = (ntlm, config.authentication.terminators.is_empty(), clear) {
             self.report.file_warning(format!(

@@ -122,6 +122,22 @@ fn identity(domain: &str, name: &str) -> Identity {
 }
 
 #[test]
+fn the_json_log_says_who_is_tied_to_the_connection_and_counts_who_is_not() {
+    let request = Request::new("/");
+    let line = |binding, unbound| {
+        let mut line = Vec::new();
+        json::write(&Exchange { binding, unbound, note: Some("no channel bindings"), ..request.exchange() }, &mut line);
+        serde_json::from_slice::<serde_json::Value>(&line).unwrap()
+    };
+    let unbound = line(iwa_auth::Binding::Unbound, Some(3));
+    assert_eq!((&unbound["binding"], &unbound["unbound"]), (&"unbound".into(), &3.into()));
+    assert_eq!(unbound["note"], "no channel bindings");
+    assert_eq!(line(iwa_auth::Binding::Bound, None)["binding"], "bound");
+    let unchecked = line(iwa_auth::Binding::Unchecked, None);
+    assert!(unchecked.get("binding").is_none() && unchecked.get("unbound").is_none());
+}
+
+#[test]
 fn a_line_is_as_iis_writes_it() {
     let mut request = Request::new("/reports/a%20b.htm?x=1&y=2");
     request.headers.insert("user-agent", HeaderValue::from_static("Mozilla/5.0 (X11; Linux x86_64)"));
