@@ -252,15 +252,19 @@ fn behind_a_terminator_clients_are_tied_to_its_certificate() {
     let (certificate, key) = made();
     let windows = "providers = [\"Negotiate\", \"NTLM\"]\n[authentication.windows.extended-protection]\n\
         token-checking = \"require\"\nterminator-certificates = [\"front.pem\"]";
-    let options =
-        Options { windows: Some(windows), files: &[("front.pem", &certificate)], ..Options::default() };
+    let options = Options { windows: Some(windows), files: &[("front.pem", &certificate)], ..Options::default() };
     let lab = Lab::with(&options);
     let terminator = Terminator::start(&certificate, &key, lab.port);
     std::fs::copy(lab.path("front.pem"), lab.path("web.pem")).expect("a copy");
     let site = Site { lab, port: terminator.port, certificate };
     for providers in ["Negotiate:Kerberos", "NTLM"] {
-        let output = site.iwa_get(&["--user", "alice@EXAMPLE.TEST", "--password-stdin", "--providers", providers], ALICE.1);
-        assert!(output.status.success() && text(&output.stdout).contains("Signed in"), "{providers}: {}", shown(&output));
+        let output =
+            site.iwa_get(&["--user", "alice@EXAMPLE.TEST", "--password-stdin", "--providers", providers], ALICE.1);
+        assert!(
+            output.status.success() && text(&output.stdout).contains("Signed in"),
+            "{providers}: {}",
+            shown(&output)
+        );
     }
     if python() {
         site.lab.kinit(ALICE);

@@ -55,7 +55,9 @@ impl Served {
         let leaf = chain.first().ok_or_else(|| format!("{path} has no certificate"))?;
         let bindings = ChannelBindings::of_certificate(leaf).map_err(|why| format!("{path}: {why}"))?;
         if let KeyKind::Rsa(bits @ ..2048) = facts.key {
-            return Err(format!("{path}: its RSA key has {bits} bits; wanted at least 2048, which clients want as well"));
+            return Err(format!(
+                "{path}: its RSA key has {bits} bits; wanted at least 2048, which clients want as well"
+            ));
         }
         let key = read_key(&files.key)?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {

@@ -106,7 +106,10 @@ fn require_needs_something_to_be_tied_to_and_says_whom_it_keeps_out() {
         (sample(https, "require", "") + TLS, &["keeps out curl, Chromium and Firefox"]),
         (
             sample(&format!("{clear}, {https}"), "require", "") + TLS,
-            &["nobody can sign in with Negotiate or NTLM at http://127.0.0.1:8080", "keeps out curl, Chromium and Firefox"],
+            &[
+                "nobody can sign in with Negotiate or NTLM at http://127.0.0.1:8080",
+                "keeps out curl, Chromium and Firefox",
+            ],
         ),
         (sample(https, "report", "") + TLS, &[]),
         (sample(clear, "none", &named), &["Warning terminator-certificates have no effect"]),
