@@ -224,7 +224,13 @@ struct Seen {
 impl Visit {
     async fn run(self, delay: Duration) {
         sleep(delay).await;
-        let addresses = match self.resolver.addresses(&self.name).await {
+        let mut addresses = self.resolver.addresses(&self.name).await;
+        if addresses.is_err() && !self.name.contains(['.', ':']) {
+            // Somebody wrote `dc1`: in the domain, most likely.
+            let whole = format!("{}.{}", self.name, self.domain);
+            addresses = self.resolver.addresses(&whole).await.or(addresses);
+        }
+        let addresses = match addresses {
             Ok(addresses) if !addresses.is_empty() => addresses,
             Ok(_) => return self.say(Vec::new(), Some(Outcome::NoAddress(DnsError::NoRecords))),
             Err(error) => return self.say(Vec::new(), Some(Outcome::NoAddress(error))),

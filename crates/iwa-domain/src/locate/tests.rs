@@ -158,6 +158,17 @@ async fn configured_controllers_keep_their_order_and_get_their_names_from_the_pi
 }
 
 #[tokio::test]
+async fn a_controller_without_its_domain_is_looked_for_in_the_domain() {
+    let table = Arc::new(Table::default());
+    let dc = FakeDc::new(&pong("dc1")).await;
+    table.host("dc1.corp.example.test", &["127.0.0.1"]);
+    let short = Server::parse(&format!("dc1:{}", dc.port));
+    assert_eq!(hosts(&locator(&table).with_servers(short)).await, ["dc1"]);
+    let said = locator(&table).with_servers(Server::parse("dc2")).list().await.unwrap_err();
+    assert!(said.contains("dc2: it has no address (no such name)"), "{said}");
+}
+
+#[tokio::test]
 async fn without_records_the_names_that_were_asked_for_and_the_remedy_are_told() {
     let table = Arc::new(Table::default());
     let locator = locator(&table);
