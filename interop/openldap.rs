@@ -171,6 +171,7 @@ password-file = "{password}"
 base = "ou=people,{SUFFIX}"
 user-class = "inetOrgPerson"
 nt-hash = "sambaNTPassword"
+timeout = "2 s"
 [directory.groups]
 base = "ou=groups,{SUFFIX}"
 [directory.lockout]
@@ -396,6 +397,22 @@ fn a_directory_that_stops_is_503_with_retry_after_and_one_that_starts_again_is_u
         site.start_slapd();
         site.expect(way, ALICE, "/staff", "200");
     }
+}
+
+#[test]
+fn a_directory_that_hangs_is_given_up() {
+    let Some(mut site) = Site::start(&Options::default()) else { return };
+    site.expect("--ntlm", ALICE, "/", "200");
+    site.slapd = None;
+    // It takes connections and says nothing.
+    let hanging = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, site.ldaps)).expect("the port is free again");
+    for way in ["--ntlm", "--basic"] {
+        site.expect(way, ALICE, "/", "503");
+    }
+    drop(hanging);
+    assert!(site.log().contains("no answer within"), "{}", site.log());
+    site.start_slapd();
+    site.expect("--ntlm", ALICE, "/", "200");
 }
 
 #[test]

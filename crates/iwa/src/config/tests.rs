@@ -815,6 +815,7 @@ fn what_is_wrong_with_a_directory_is_told() {
         (("[directory.groups]\nbase = \"ou=groups,o=x\"", ""), "'LDAP\\x'", "have names only below `base`"),
         (("", ""), "\"cn=staff\"", "is not the DN of a group"),
         (("", ""), "'Staff'", "a group of the directory is written"),
+        (("name = \"LDAP\"", "name = \"builtin\""), "'builtin\\x'", "give it a name of its own"),
         (("nt-hash", "nt-hsah"), "'LDAP\\x'", "did you mean `nt-hash`"),
         (("name = \"LDAP\"", ""), "'x'", "[directory] needs `name`"),
     ] {

@@ -16,8 +16,28 @@ impl Reading<'_> {
         self.files_have_one_address(&config.routes);
         self.certificates_name_the_service(config);
         self.ntlm_in_clear(config);
+        self.the_directory_is_called_like_nobody_else(config, accounts);
         if let (Some(kerberos), Some(accounts)) = (&config.kerberos, accounts) {
             self.keytab_has_the_kdcs_keys(kerberos, accounts);
+        }
+    }
+
+    /// Names and SIDs of the directory must not be those of the machine or of a domain: its accounts would be taken for theirs.
+    fn the_directory_is_called_like_nobody_else(&self, config: &Config, accounts: Option<&Snapshot>) {
+        let Some(directory) = &config.directory else { return };
+        let of_domains = config.domains.iter().filter_map(|domain| domain.name.split('.').next());
+        let taken = of_domains.chain(config.ntlm.domain_name.as_deref()).chain(["BUILTIN"]);
+        let own = accounts.is_some_and(|accounts| accounts.is_own_domain(&directory.name));
+        if own || taken.into_iter().any(|name| same(name, &directory.name)) {
+            self.report.file_error(format!(
+                "[directory] is called {}, and so are this machine or a domain: give it a name of its own",
+                directory.name
+            ));
+        }
+        if accounts.is_some_and(|accounts| directory.domain_sid == Some(accounts.machine().sid)) {
+            self.report.file_error(
+                "domain-sid of [directory] is the SID of this machine's own accounts: wanted the directory's",
+            );
         }
     }
 

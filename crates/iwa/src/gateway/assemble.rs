@@ -77,6 +77,11 @@ pub(crate) fn site(
         None => None,
     };
     let directory = directory::open(config.directory.as_ref(), before.and_then(|before| before.directory.as_ref()))?;
+    if let Some(name) = directory.as_ref().map(|directory| directory.name())
+        && domains.iter().any(|domain| domain.names.is(name))
+    {
+        return Err(Problem(format!("[directory] is called {name}, and so is a domain: give it a name of its own")));
+    }
     let keytabs = Keytabs::read(&config.keytabs())?;
     let ports = Ports {
         logon: Arc::new(Logons::new(accounts.clone(), &domains).with_directory(directory.clone())),

@@ -314,12 +314,15 @@ impl Rule {
 
 impl User {
     fn matches(&self, subject: Option<Subject<'_>>, names: &dyn Names) -> bool {
-        let account = match (self, subject) {
+        let (account, of_directory) = match (self, subject) {
             (Self::All, _) => return true,
             (Self::Anonymous, subject) => return subject.is_none(),
             (_, None) => return false,
-            (_, Some(subject)) => subject.account,
+            (_, Some(subject)) => (subject.account, subject.named.is_some()),
         };
+        if of_directory && !self.may_mean_the_directory(names) {
+            return false;
+        }
         match self {
             Self::All | Self::Anonymous => false,
             Self::Sid(sid) => account.sid == Some(*sid),
@@ -350,6 +353,18 @@ impl User {
                     };
                 (says_truly && is_upn()) || (of_suffix && same(name, &account.name))
             }
+        }
+    }
+}
+
+impl User {
+    /// Whether it may mean an account of the directory: that one is of no domain and not of this machine, whatever the
+    /// directory is called.
+    fn may_mean_the_directory(&self, names: &dyn Names) -> bool {
+        match self {
+            Self::InDomain { domain, .. } => names.domain(domain).is_none() && !names.is_own_domain(domain),
+            Self::Local(_) | Self::Upn(_) => false,
+            Self::All | Self::Anonymous | Self::Sid(_) => true,
         }
     }
 }
@@ -833,5 +848,27 @@ mod tests {
             assert_eq!(decided(Allow, &role, &alice, None), Denied { by: None }, "{role:?}");
             assert_eq!(decided(Deny, &role, &alice, None), Denied { by: Some(1) }, "{role:?}");
         }
+    }
+
+    #[test]
+    fn an_account_of_a_directory_is_nobody_elses_whatever_the_directory_is_called() {
+        let domains = in_corp();
+        let here = Here { accounts: None, domains: &domains };
+        let decided = |names: &dyn Names, user: &User, account: &Account| {
+            let subject = Subject { account, groups: &[], named: Some(&[]) };
+            decide(&[rule(Allow, core::slice::from_ref(user))], Some(subject), &Method::GET, names) == Allowed
+        };
+        let alice = |domain: &str| Account { name: "alice".into(), domain: domain.into(), ..Account::default() };
+        for user in
+            [local("alice"), in_domain("WEB", "alice"), in_domain(".", "alice"), User::Upn("alice@example.test".into())]
+        {
+            assert!(!decided(&Web, &user, &alice("WEB")), "{user:?}");
+        }
+        for user in [in_domain("CORP", "alice"), in_domain("corp.example.test", "alice"), local("alice")] {
+            assert!(!decided(&here, &user, &alice("CORP")), "{user:?}");
+        }
+        assert!(decided(&here, &in_domain("ldap", "alice"), &alice("LDAP")));
+        assert!(!decided(&here, &in_domain("ldap", "bob"), &alice("LDAP")));
+        assert!(!decided(&here, &in_domain("OTHER", "alice"), &alice("LDAP")));
     }
 }

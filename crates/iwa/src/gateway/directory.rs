@@ -50,3 +50,36 @@ pub(crate) fn open(section: Option<&Directory>, before: Option<&Arc<Opened>>) ->
     let logon = LdapDirectory::new(config, server, guesses).map_err(|why| Problem(format!("[directory]: {why}")))?;
     Ok(Some(Arc::new(Opened { config: section.clone(), logon })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_did_not_change_goes_on_and_guesses_are_never_forgotten_by_a_reload() {
+        let dir = std::env::temp_dir().join(format!("iwa-gateway-directory-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (config, ca, password) = (dir.join("iwa.toml"), dir.join("ca.pem"), dir.join("password"));
+        let own = rcgen::generate_simple_self_signed(vec!["ldap.example.test".to_owned()]).unwrap();
+        std::fs::write(&ca, own.cert.pem()).unwrap();
+        std::fs::write(&password, "secret").unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let section = |base: &str| {
+            let text = format!(
+                "[server]\nlisten = [\"127.0.0.1:8080\"]\n[[route]]\npath = \"/\"\n[directory]\nname = \"LDAP\"\n\
+                 url = \"ldaps://ldap.example.test\"\nca = \"ca.pem\"\nreader = \"cn=reader,o=x\"\n\
+                 password-file = \"password\"\nbase = \"{base}\"\nnt-hash = \"sambaNTPassword\"\n"
+            );
+            std::fs::write(&config, text).unwrap();
+            crate::config::load(&config).unwrap().config.directory.unwrap()
+        };
+        let first = open(Some(&section("o=x")), None).unwrap().unwrap();
+        let same = open(Some(&section("o=x")), Some(&first)).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        let other = open(Some(&section("ou=people,o=x")), Some(&first)).unwrap().unwrap();
+        assert!(!Arc::ptr_eq(&first, &other) && Arc::ptr_eq(&first.logon.guesses(), &other.logon.guesses()));
+        assert!(open(None, Some(&first)).unwrap().is_none());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
