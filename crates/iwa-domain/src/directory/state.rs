@@ -35,9 +35,8 @@ pub(super) const ATTRIBUTES: &[&str] = &[
 
 /// Why the account may not in now.
 pub(super) fn refusal(entry: &Entry, now: UnixTime) -> Option<NtStatus> {
-    let checks: [fn(&Entry, UnixTime) -> Result<Option<NtStatus>, &'static str>; 5] =
-        [samba, password_policy, edirectory, ipa, shadow];
-    for check in checks {
+    const CHECKS: &[Check] = &[samba, password_policy, edirectory, ipa, shadow];
+    for check in CHECKS {
         match check(entry, now) {
             Ok(None) => {}
             Ok(refusal) => return refusal,
@@ -49,6 +48,9 @@ pub(super) fn refusal(entry: &Entry, now: UnixTime) -> Option<NtStatus> {
     }
     None
 }
+
+/// What one kind of directory says; `Err` is the attribute that cannot be understood.
+type Check = fn(&Entry, UnixTime) -> Result<Option<NtStatus>, &'static str>;
 
 /// Samba, `pdb_decode_acct_ctrl`: letters between brackets.
 fn samba(entry: &Entry, now: UnixTime) -> Result<Option<NtStatus>, &'static str> {

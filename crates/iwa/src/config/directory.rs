@@ -120,7 +120,7 @@ impl<'a> Reading<'a> {
             text.parse::<Sid>().map_err(|_| "")
         });
         if let Some(At { value, span }) = &domain_sid
-            && !value.to_string().strip_prefix("S-1-5-21-").is_some_and(|rest| rest.split('-').count() == 3)
+            && value.to_string().strip_prefix("S-1-5-21-").is_none_or(|rest| rest.split('-').count() != 3)
         {
             self.report.error(
                 span.clone(),

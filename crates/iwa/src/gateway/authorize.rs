@@ -853,7 +853,7 @@ mod tests {
     #[test]
     fn an_account_of_a_directory_is_nobody_elses_whatever_the_directory_is_called() {
         let domains = in_corp();
-        let here = Here { accounts: None, domains: &domains };
+        let here = Here { accounts: None, domains: &domains, realms: &[] };
         let decided = |names: &dyn Names, user: &User, account: &Account| {
             let subject = Subject { account, groups: &[], named: Some(&[]) };
             decide(&[rule(Allow, core::slice::from_ref(user))], Some(subject), &Method::GET, names) == Allowed
