@@ -9,15 +9,17 @@ use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::{BindingPolicy, Mechanism};
 use iwa_domain::local::LocalAccounts;
+use iwa_domain::machine::Membership;
 use iwa_http::Provider;
 use iwa_wire::explain::{hex, printable};
 
-use crate::config::{Config, Domain, KeytabSummary, Loaded, Problem, Severity, SignIn, load};
+use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Severity, SignIn, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
+use crate::gateway::domain;
 use crate::gateway::mapping::Whose;
-use crate::gateway::names::Resolved;
+use crate::gateway::names::{self, Resolved};
 use crate::gateway::terminators::Terminator;
 
 /// Check a configuration, and say in words what it means.
@@ -46,6 +48,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     for problem in &problems {
         eprintln!("{problem}");
     }
+    let unresolved = config.as_ref().map(resolve_names).unwrap_or_default();
+    for (group, why) in &unresolved {
+        eprintln!("{}: {group} cannot be resolved now: {why}", args.config.display());
+    }
     if let Some(config) = config.as_ref().filter(|_| !args.quiet) {
         print!("{}", in_words(&args.config, config));
     }
@@ -54,6 +60,36 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     if config.is_some() && (problems.is_empty() || !args.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Asks for the names of domains' groups that the rules speak of, and says which are not resolved and why. That is no problem
+/// of the configuration: it may be checked where no controller is.
+fn resolve_names(config: &Config) -> Vec<(String, String)> {
+    let groups = names::of_rules(config.routes.iter().flat_map(|route| &route.rules), &[]);
+    if groups.is_empty() {
+        return Vec::new();
+    }
+    let asked = || -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        runtime.block_on(async {
+            let domains = domain::open(config, &[]).map_err(|problem| problem.to_string())?;
+            // What is not known by then is told as unknown.
+            let _ = tokio::time::timeout(LONGEST_CHECK, names::resolve(&groups, &domains)).await;
+            Ok(())
+        })
+    };
+    let problem = asked().err();
+    let unresolved = groups.iter().filter_map(|group| {
+        group.with(|known| match known {
+            Resolved::Sid(_) => None,
+            Resolved::Gone(_) => Some((group.to_string(), "the domain has no such group".to_owned())),
+            Resolved::Unknown(why) => Some((group.to_string(), problem.clone().unwrap_or_else(|| why.clone()))),
+        })
+    });
+    unresolved.collect()
+}
+
+/// How long names may take in all.
+const LONGEST_CHECK: Duration = Duration::from_secs(15);
 
 fn count(problems: &[Problem]) -> String {
     let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
@@ -79,6 +115,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     certificates(&mut page, config);
     sign_in(&mut page, config);
     kerberos(&mut page, config);
+    domains(&mut page, config);
     accounts(&mut page, config);
     directory(&mut page, config);
     for (n, rule) in config.mapping.0.iter().enumerate() {
@@ -247,6 +284,74 @@ fn kerberos(page: &mut Page, config: &Config) {
     ));
 }
 
+/// What was joined, who is asked, and what happens when nobody answers.
+fn domains(page: &mut Page, config: &Config) {
+    for domain in &config.domains {
+        match Membership::open(&domain.state) {
+            Ok(membership) => {
+                let machine = membership.machine();
+                page.line(
+                    "domain",
+                    format_args!(
+                        "{} ({}): this machine is {} there, {}",
+                        domain.name,
+                        printable(&machine.domain.netbios),
+                        printable(&machine.account()),
+                        printable(&machine.dns_host_name)
+                    ),
+                );
+                page.more(format_args!(
+                    "its password is of {}, key version {}; {}",
+                    machine.current.since,
+                    machine.current.kvno,
+                    match domain.password_age {
+                        Some(age) => format!("the server changes it when it is {} old", time(age)),
+                        None => "the server never changes it".to_owned(),
+                    }
+                ));
+                if machine.pending.is_some() {
+                    page.more("a change of it was begun and is finished by the server");
+                }
+            }
+            Err(_) if domain.backend == Backend::NtlmAuth => {
+                page.line("domain", format_args!("{}: winbind is its member here", domain.name));
+            }
+            // It could be read a moment ago.
+            Err(error) => page.line("domain", format_args!("{}: {error}", domain.name)),
+        }
+        page.more(match (domain.servers.as_slice(), &domain.site) {
+            ([], None) => {
+                "its controllers are those in DNS, of this machine's site first (`iwa domain` finds them)".to_owned()
+            }
+            ([], Some(site)) => format!("its controllers are those in DNS, of the site {} first", printable(site)),
+            (servers, _) => format!("its controllers are {}", printable(&servers.join(", "))),
+        });
+        page.more(match domain.backend {
+            Backend::Netlogon => format!(
+                "NTLM and Basic are asked of them, {} at a time, {} may wait",
+                domain.logons_in_flight, domain.logon_queue
+            ),
+            Backend::NtlmAuth => format!("NTLM and Basic are asked of winbind, {} at a time", domain.logons_in_flight),
+        });
+        page.more(
+            "when none can be asked Kerberos goes on, NTLM and Basic are answered 503, rules by name live on what is remembered",
+        );
+    }
+    let Some(first) = config.domains.first().filter(|_| config.verifies_ntlm()) else { return };
+    page.line(
+        "who answers",
+        format_args!(
+            "{}; a domain that nobody here knows: {}",
+            if config.accounts.is_some() {
+                "names without a domain that [accounts] has, and this machine's own: [accounts]"
+            } else {
+                "there are no [accounts]"
+            },
+            first.name
+        ),
+    );
+}
+
 fn etype_in_words(etype: i32, rc4: bool) -> String {
     match Etype::from_number(etype) {
         Some(Etype::Rc4Hmac) if !rc4 => format!("{} (off)", Etype::Rc4Hmac),
@@ -347,7 +452,7 @@ fn rule_in_words(rule: &Rule, anonymous: bool) -> String {
         Role::InDomain(group) => group.with(|known| match known {
             Resolved::Sid(sid) => format!("members of {group} ({sid})"),
             Resolved::Gone(_) => format!("members of {group} (the domain has no such group)"),
-            Resolved::Unknown(_) => format!("members of {group} (not resolved)"),
+            Resolved::Unknown(_) => format!("members of {group} (not resolved; 503 where it matters)"),
         }),
         Role::InDirectory { domain, name } => format!("members of {}\\{}", printable(domain), printable(name)),
         Role::Dn(dn) => format!("members of {}", printable(dn)),

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use iwa_domain::machine::{MachineError, StateDir};
+
 use super::kerberos::open_to_others;
 use super::keytab::KeytabSummary;
 use super::raw::{At, Section};
@@ -137,12 +139,11 @@ impl<'a> Reading<'a> {
             domain.state = self.path(state.value);
         }
         for At { value, span } in section.strings("servers").map(|servers| servers.value).unwrap_or_default() {
-            if value.parse::<IpAddr>().is_ok() || !is_host(value) {
+            if iwa_domain::locate::Server::parse(value).is_none() {
                 self.report.error(
                     span,
                     format!(
-                        "servers: wanted names of domain controllers, such as \"dc1.{}\", because Kerberos knows them by name; \
-                         found \"{value}\"",
+                        "servers: wanted domain controllers, such as \"dc1.{}\" or \"192.0.2.10\"; found \"{value}\"",
                         domain.name
                     ),
                 );
@@ -238,34 +239,33 @@ impl<'a> Reading<'a> {
             // Samba joined, and whoever wants Kerberos lists its keytab.
             return;
         }
-        let (machine, keytab) = (domain.machine(), domain.keytab());
-        if let Err(error) = fs::File::open(&machine) {
-            let what = match error.kind() {
-                std::io::ErrorKind::NotFound => format!(
-                    "this machine has not joined {0}: there is no {1}; `iwa join {0} -U Administrator` makes it",
-                    domain.name,
-                    machine.display()
-                ),
-                std::io::ErrorKind::PermissionDenied => {
-                    format!(
-                        "{} may be read by another user only: run as the one who runs the server",
-                        machine.display()
-                    )
-                }
-                _ => format!("{}: {error}", machine.display()),
-            };
-            return self.report.error(span, format!("state: {what}"));
+        let keytab = domain.keytab();
+        let problem = match StateDir::at(&domain.state).load() {
+            Ok(state) if state.machine.domain.dns.eq_ignore_ascii_case(&domain.name) => None,
+            Ok(state) => Some(format!(
+                "{} is what was joined to {}, and not to {}",
+                domain.state.display(),
+                state.machine.domain.dns,
+                domain.name
+            )),
+            Err(MachineError::Absent { path }) => Some(format!(
+                "this machine has not joined {0}: there is no {1}; `iwa join {0} -U Administrator` makes it",
+                domain.name,
+                path.display()
+            )),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            return self.report.error(span, format!("state: {problem}"));
         }
-        for secret in [&machine, &keytab] {
-            if let Some(mode) = open_to_others(secret) {
-                self.report.warning(
-                    span.clone(),
-                    format!(
-                        "state: others may read {} (mode {mode:04o}), and it is as good as the machine's password: chmod 600",
-                        secret.display()
-                    ),
-                );
-            }
+        if let Some(mode) = open_to_others(&keytab) {
+            self.report.warning(
+                span.clone(),
+                format!(
+                    "state: others may read {} (mode {mode:04o}), and it is as good as the machine's password: chmod 600",
+                    keytab.display()
+                ),
+            );
         }
         match KeytabSummary::read(&keytab) {
             Ok(summary) if summary.has_usable_key(false) => {}

@@ -26,7 +26,7 @@ mod together;
 mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ use crate::gateway::authorize::Rule;
 use crate::gateway::terminators::Terminator;
 
 pub(crate) use directory::Directory;
-pub(crate) use domain::{Backend, Domain};
+pub(crate) use domain::{Backend, Domain, LdapTls};
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};

@@ -31,15 +31,7 @@ impl World {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(dir.join(file), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        let joined = dir.join("domains/corp.example.test");
-        fs::create_dir_all(&joined).unwrap();
-        fs::write(joined.join("machine.json"), "{}").unwrap();
-        fs::write(joined.join("machine.keytab"), keytab(&[("HTTP", "web.corp.example.test", 2, 18)])).unwrap();
-        #[cfg(unix)]
-        for file in ["machine.json", "machine.keytab"] {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(joined.join(file), fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        join(&dir.join("domains/corp.example.test"));
         let (accounts, _) =
             LocalAccounts::open_or_create(&dir.join("state"), "web", "EXAMPLE.TEST", Lockout::default()).unwrap();
         let password = Secret::new("x".to_owned());
@@ -74,6 +66,39 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes `dir` what a machine has that joined CORP as WEB.
+pub(crate) fn join(dir: &std::path::Path) {
+    use iwa_domain::machine::{DomainNames, Machine, MachinePassword, State, StateDir};
+    let state = StateDir::at(dir);
+    fs::create_dir_all(dir.parent().unwrap()).unwrap();
+    state.make().unwrap();
+    let machine = Machine {
+        domain: DomainNames {
+            dns: "corp.example.test".into(),
+            netbios: "CORP".into(),
+            sid: "S-1-5-21-7-7-7".parse().unwrap(),
+            forest: "example.test".into(),
+        },
+        computer: "WEB".into(),
+        dns_host_name: "web.corp.example.test".into(),
+        salt: "CORP.EXAMPLE.TESThostweb.corp.example.test".into(),
+        current: MachinePassword {
+            password: Secret::new("as random as can be".to_owned()),
+            kvno: 2,
+            since: iwa_auth::UnixTime::from_secs(1_790_000_000),
+        },
+        pending: None,
+        previous: None,
+    };
+    state.lock().unwrap().save(&State::new(machine, vec!["HTTP/web.corp.example.test".into()])).unwrap();
+    fs::write(state.keytab(), keytab(&[("HTTP", "web.corp.example.test", 2, 18)])).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(state.keytab(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 
@@ -291,6 +316,16 @@ fn a_joined_machine_needs_nothing_but_the_domains_name() {
     assert_eq!(config.authentication.policy.providers, [Provider::Negotiate, Provider::Ntlm]);
     // [kerberos] without a keytab is fine then, and with one both are taken.
     let with = |section: &str| world.parse(&format!("{JOINED}[kerberos]\n{section}\n")).unwrap().config.keytabs().len();
+    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
+    for wanted in [
+        "corp.example.test (CORP): this machine is WEB$ there, web.corp.example.test",
+        "key version 2; the server changes it when it is 30 d old",
+        "NTLM and Basic are asked of them, 8 at a time, 256 may wait",
+        "Kerberos goes on, NTLM and Basic are answered 503",
+        "tickets for HTTP on any host are taken",
+    ] {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
     assert_eq!((with("clock-skew = \"1 min\""), with("keytab = \"http.keytab\"")), (1, 2));
 }
 
@@ -299,11 +334,12 @@ fn what_is_wrong_with_a_domain_is_told() {
     let world = World::new();
     for (from, to, wanted) in [
         ("name = \"corp.example.test\"\n", "", "[[domain]] needs `name`"),
+        ("\"corp.example.test\"", "\"other.example.test\"", "and not to other.example.test"),
         ("\"corp.example.test\"", "\"CORP\"", "wanted the domain's DNS name"),
         ("\"corp.example.test\"", "\"corp example.test\"", "wanted the domain's DNS name"),
         ("\"domains/corp.example.test\"", "\"www\"", "has not joined corp.example.test"),
         ("\"domains/corp.example.test\"", "\"www\"", "`iwa join corp.example.test -U Administrator`"),
-        ("[[route]]", "servers = [\"192.0.2.1\"]\n[[route]]", "because Kerberos knows them by name"),
+        ("[[route]]", "servers = [\"dc 1\"]\n[[route]]", "wanted domain controllers"),
         ("[[route]]", "site = \"a.b\"\n[[route]]", "wanted the name of a site"),
         ("[[route]]", "dns = [\"ns.example.test\"]\n[[route]]", "wanted addresses such as"),
         ("[[route]]", "password-age = \"5 min\"\n[[route]]", "wanted at least an hour"),
@@ -334,7 +370,10 @@ fn a_machines_secret_that_others_may_read_is_told() {
     let secret = world.0.join("domains/corp.example.test/machine.json");
     fs::set_permissions(secret, fs::Permissions::from_mode(0o644)).unwrap();
     let problems = world.problems(JOINED);
-    assert!(problems.len() == 1 && problems[0].contains("machine.json (mode 0644)"), "{problems:#?}");
+    assert!(
+        problems.len() == 1 && problems[0].contains("Error state: ") && problems[0].contains("0644"),
+        "{problems:#?}"
+    );
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Running {
 /// # Errors
 /// Keys or accounts cannot be read, or an address cannot be had. Nothing was served then.
 pub(crate) async fn start(config: &Config, file: Option<PathBuf>, audit: Arc<dyn Audit>) -> Result<Running, Problem> {
-    let domains = domain::open(&config.domains, &[])?;
+    let domains = domain::open(config, &[])?;
     start_with(config, domains, file, audit).await
 }
 
@@ -153,6 +153,7 @@ async fn start_with(
         requests: AtomicU64::new(0),
     });
     let (stop, stopping) = watch::channel(false);
+    gateway.site().domains.iter().for_each(|domain| domain.keep());
     tokio::spawn(names::keep(Arc::clone(&gateway), stopping.clone()));
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
     let served = tokio::spawn(listen::serve(Arc::clone(&gateway), listeners, config.limits.clone(), stopping));

@@ -48,6 +48,7 @@ pub(crate) async fn configuration(gateway: &Arc<Gateway>, file: Option<&Path>) -
     for what in needs_restart(&before.config, &site.config) {
         tracing::warn!("{what} changed; that takes effect when the server is started anew");
     }
+    site.domains.iter().for_each(|domain| domain.keep());
     gateway.site.store(Arc::new(site));
     tracing::info!(file = %file.display(), "the configuration was read anew");
     Ok(())
@@ -65,7 +66,7 @@ fn new_site(gateway: &Gateway, file: &Path) -> Result<Site, Problem> {
         );
     }
     let before = gateway.site();
-    let domains = domain::open(&config.domains, &before.domains)?;
+    let domains = domain::open(&config, &before.domains)?;
     let mut site = assemble::site(&config, &gateway.kept, domains, Some(&before))?;
     if site.certificates.is_none() {
         // Its listeners stay until the server is started anew.

@@ -217,3 +217,41 @@ async fn what_an_application_calls_a_visitor_is_shown_and_a_mapping_may_refuse_t
         server.running.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_joined_machine_serves_although_no_controller_is_there_and_says_503_to_ntlm_and_basic() {
+    let directory = super::Directory::new("joined");
+    let state = directory.0.join("corp.example.test");
+    crate::config::tests::join(&state);
+    let mut config = Config::default();
+    config.server.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    config.authentication.policy.basic_realm = Some(String::new());
+    config.kerberos = Some(crate::config::Kerberos::default());
+    config.routes =
+        vec![Route { path: "/".to_owned(), rules: vec![role(Access::Allow, admins())], ..Route::default() }];
+    config.domains = vec![crate::config::Domain {
+        state,
+        // Nobody listens there.
+        servers: vec!["127.0.0.1:9".to_owned()],
+        ..crate::config::Domain::named("corp.example.test")
+    }];
+    let domains = crate::gateway::domain::open(&config, &[]).expect("what was joined");
+    let server = serve(config, domains).await;
+    let gateway = &server.running.gateway;
+    let acceptor = gateway.site().authenticator.acceptor();
+    let names = acceptor.config().ntlm.as_ref().expect("NTLM").config();
+    assert_eq!((names.nb_domain.as_str(), names.nb_computer.as_str()), ("CORP", "WEB"));
+    assert_eq!(names.dns_computer.as_deref(), Some("web.corp.example.test"));
+    assert_eq!(
+        (names.dns_domain.as_deref(), names.dns_tree.as_deref()),
+        (Some("corp.example.test"), Some("example.test"))
+    );
+    assert!(acceptor.config().krb5.is_some());
+    let (head, _) = server.connect().await.get("/", BASIC).await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && header(&head, "retry-after").is_some(), "{head}");
+    // A reload that changes nothing keeps the domain, with its connections.
+    let before = gateway.site().domains.clone();
+    let again = crate::gateway::domain::open(&gateway.site().config, &before).expect("the same");
+    assert!(Arc::ptr_eq(&before[0], &again[0]));
+    server.running.stop().await;
+}
