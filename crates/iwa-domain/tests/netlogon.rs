@@ -13,7 +13,7 @@ use std::time::Duration;
 use iwa_auth::netlogon::{Member, logon};
 use iwa_auth::ports::{Answer, Logon as _, LogonError, LogonInfo, NetworkLogon};
 use iwa_auth::{Env, NtStatus, Secret, UnixTime};
-use iwa_domain::controller::{Controller, Listed, Ports};
+use iwa_domain::controller::{Controller, Controllers, Listed, Ports};
 use iwa_domain::machine::{DomainNames, Machine, MachinePassword, Membership};
 use iwa_domain::netlogon::{Netlogon, NetlogonConfig, Which};
 use iwa_domain::rpc::{Dial, Stream};
@@ -554,6 +554,44 @@ async fn a_logon_that_nobody_waits_for_gives_its_place_back() {
     // On a connection of its own: the answer to the one that was dropped must not become another's.
     let refused = domain.logon("nobody", "x").await.unwrap_err();
     assert_eq!(refused, LogonError::Refused(NtStatus::NO_SUCH_USER));
+}
+
+/// Knows the controllers, and after a while does not answer any more.
+#[derive(Debug)]
+struct Stuck(Listed, AtomicUsize);
+
+impl Controllers for Stuck {
+    fn list<'a>(&'a self) -> Answer<'a, Result<Arc<[Controller]>, String>> {
+        Box::pin(async {
+            if self.1.fetch_add(1, Ordering::SeqCst) > 0 {
+                std::future::pending::<()>().await;
+            }
+            self.0.list().await
+        })
+    }
+
+    fn failed(&self, _: &str, _: &str) {}
+
+    fn worked(&self, _: &str) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn controllers_that_are_known_are_asked_when_dns_hangs() {
+    let domain = Domain::new(1);
+    let net = Net(Arc::new(HashMap::from([(address(0), Arc::clone(&domain.hosts[0]))])));
+    let logon = async |asked| {
+        let stuck = Arc::new(Stuck(Listed::new([controller(0, vec![address(0)])]), AtomicUsize::new(asked)));
+        let config = NetlogonConfig::default();
+        let netlogon = Netlogon::with_dial(domain.membership.clone(), stuck, config, Arc::new(net.clone()));
+        (netlogon.network(&response("alice", "Password")).await, netlogon)
+    };
+    let (first, netlogon) = logon(0).await;
+    assert!(first.is_ok());
+    let begun = Instant::now();
+    assert!(netlogon.network(&response("alice", "Password")).await.is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let (never, _) = logon(1).await;
+    assert!(matches!(never, Err(LogonError::Unavailable(why)) if why.contains("DNS")));
 }
 
 #[tokio::test(start_paused = true)]

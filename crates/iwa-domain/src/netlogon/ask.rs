@@ -8,7 +8,7 @@ use iwa_auth::ports::{LogonError, LogonInfo, NetworkLogon};
 use iwa_auth::{NtStatus, Secret};
 use iwa_wire::netlogon::opnum;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::dc::{Dc, Failure};
 use super::{CheckedWith, Inner};
@@ -117,7 +117,21 @@ impl Inner {
     /// The controllers in the order in which they are to be asked: the one that answered last, then as they are listed; those
     /// that rest come last, and if all of them rest, nobody is asked.
     async fn order(&self) -> Result<Vec<Arc<Dc>>, String> {
-        let listed = self.controllers.list().await?;
+        // Whoever is known already is asked, if those who know the controllers are slow themselves.
+        let listed = match timeout(self.config.hedge, self.controllers.list()).await {
+            Ok(listed) => listed?,
+            Err(_) => {
+                let known = self.known();
+                let before: Vec<_> = known.all.values().map(|dc| dc.controller.clone()).collect();
+                if before.is_empty() {
+                    return Err(format!(
+                        "who its domain controllers are was not found out in {} ms: see that DNS answers",
+                        self.config.hedge.as_millis()
+                    ));
+                }
+                before.into()
+            }
+        };
         let mut all: Vec<Arc<Dc>> = {
             let mut known = self.known();
             known.all.retain(|host, _| listed.iter().any(|controller| controller.host == *host));
@@ -151,8 +165,10 @@ impl Inner {
 
     /// It answered: it is asked first from now on, if who was asked before it is slow or gone.
     fn answered(&self, dc: &Arc<Dc>, asked: &[Arc<Dc>], failures: &[(String, Failure)]) {
-        dc.answered();
         let host = &dc.controller.host;
+        if dc.answered() {
+            tracing::info!(controller = %host, "the domain controller verifies logons again");
+        }
         let mut known = self.known();
         if known.chosen.as_ref() == Some(host) {
             return;

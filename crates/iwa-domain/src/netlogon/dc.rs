@@ -307,9 +307,9 @@ impl Dc {
         now.resting = Some(Resting { until: Instant::now() + rest, why: failure.to_string(), machine });
     }
 
-    /// It answered.
-    pub(super) fn answered(&self) {
-        self.now().resting = None;
+    /// It answered. Whether that ends a rest.
+    pub(super) fn answered(&self) -> bool {
+        self.now().resting.take().is_some()
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
