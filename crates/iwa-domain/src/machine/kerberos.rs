@@ -134,6 +134,13 @@ pub trait SetPassword: Send + Sync {
     fn set_password<'a>(&'a self, machine: &'a Machine, new: &'a MachinePassword) -> Answer<'a, Result<(), String>>;
 }
 
+impl SetPassword for crate::netlogon::Netlogon {
+    /// Over the secure channel, which the membership that it was made with opens.
+    fn set_password<'a>(&'a self, _: &'a Machine, new: &'a MachinePassword) -> Answer<'a, Result<(), String>> {
+        Box::pin(Self::set_password(self, &new.password))
+    }
+}
+
 /// An [`Account`] that asks the KDC which password holds, and has it set by somebody else.
 pub struct AskedByKerberos<S> {
     kdc: Arc<dyn Kdc>,

@@ -51,6 +51,7 @@ pub(crate) struct ReachArgs {
 /// A domain controller, and a session with it as an administrator.
 pub(crate) struct Session {
     pub(crate) controller: Controller,
+    pub(crate) controllers: Arc<Listed>,
     pub(crate) kdcs: Arc<Kdcs>,
     pub(crate) directory: Directory,
     pub(crate) forest: Directory,
@@ -95,6 +96,7 @@ impl AdminArgs {
         };
         Ok(Session {
             controller,
+            controllers: controllers.clone(),
             directory: directory(Account::Kerberos(client.clone())),
             forest: directory(Account::Kerberos(client)).global_catalog(),
             kdcs,
@@ -144,15 +146,17 @@ impl AdminArgs {
 }
 
 impl ReachArgs {
+    /// Whoever finds the domain's controllers.
+    pub(crate) fn locator(&self, domain: &str) -> Result<Locator, Failure> {
+        let locator = Locator::new(domain, self.resolver()?);
+        let Some(server) = &self.server else { return Ok(locator) };
+        let server = Server::parse(server)
+            .ok_or_else(|| Failure(format!("--server {server}: wanted a name or an address of a domain controller")))?;
+        Ok(locator.with_servers([server]))
+    }
+
     async fn controller(&self, domain: &str) -> Result<Controller, Failure> {
-        let mut locator = Locator::new(domain, self.resolver()?);
-        if let Some(server) = &self.server {
-            let server = Server::parse(server).ok_or_else(|| {
-                Failure(format!("--server {server}: wanted a name or an address of a domain controller"))
-            })?;
-            locator = locator.with_servers([server]);
-        }
-        let report = locator.look().await;
+        let report = self.locator(domain)?.look().await;
         report.controllers().into_iter().next().ok_or_else(|| Failure(report.advice()))
     }
 

@@ -5,8 +5,9 @@ pub(crate) mod admin;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use iwa_domain::machine::StateDir;
-use iwa_domain::machine::join::{Joined, Plan, Wanted, carry_out, plan, survey};
+use iwa_domain::machine::join::{Joined, Wanted, carry_out, plan, survey};
+use iwa_domain::machine::{Membership, StateDir};
+use iwa_domain::netlogon::{Netlogon, NetlogonConfig};
 use iwa_wire::explain::printable;
 
 use self::admin::{AdminArgs, ReachArgs, Session};
@@ -65,7 +66,7 @@ impl Args {
         let wanted = self.wanted(&domain)?;
         let dir = self.state.as_deref().map_or_else(|| StateDir::of_domain(&domain), StateDir::at);
         let session = self.admin.session(&domain, &self.reach).await?;
-        let Session { controller, kdcs, directory, forest, warning } = session;
+        let Session { controller, controllers, kdcs, directory, forest, warning } = session;
         println!("controller  {controller}");
         if let Some(warning) = warning {
             eprintln!("warning: {warning}");
@@ -86,7 +87,9 @@ impl Args {
         // Also of what is there after half of the work.
         owner.give(&dir)?;
         let joined = joined.map_err(failure)?;
-        self.report(&domain, &plan, &joined);
+        let membership = Membership::new(joined.state.machine.clone());
+        let channel = Netlogon::new(membership, controllers, NetlogonConfig::default()).check().await;
+        self.report(&domain, &joined, channel.err());
         Ok(())
     }
 
@@ -109,11 +112,15 @@ impl Args {
         Ok(wanted)
     }
 
-    fn report(&self, domain: &str, _: &Plan, joined: &Joined) {
+    fn report(&self, domain: &str, joined: &Joined, no_channel: Option<String>) {
         let machine = &joined.state.machine;
         let done = if joined.made { "made" } else { "taken over" };
         println!("\n{} was {done}; key version {}.", printable(&joined.dn), machine.current.kvno);
         println!("This machine signed in with its new password, and the keytab decrypts its own ticket.");
+        match no_channel {
+            None => println!("The secure channel opens, through which NTLM is verified."),
+            Some(why) => eprintln!("left: NTLM cannot be verified yet: {why}"),
+        }
         for left in &joined.left {
             eprintln!("left: {left}");
         }

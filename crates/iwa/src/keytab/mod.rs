@@ -2,6 +2,7 @@
 
 mod check;
 mod file;
+mod rotate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,7 @@ enum Command {
     },
     /// Get a ticket for every service of a keytab, and see whether the keytab decrypts it.
     Check(check::Args),
+    Rotate(rotate::Args),
 }
 
 /// `iwa keytab create`.
@@ -124,6 +126,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Command::Create(create) => finish("iwa keytab", create.run()),
         Command::Merge { files, output, force } => finish("iwa keytab", merge(files, output, *force)),
         Command::Check(args) => check::run(args),
+        Command::Rotate(args) => finish("iwa keytab rotate", args.run()),
     }
 }
 
