@@ -28,6 +28,7 @@ pub struct Realm {
     kdc: Kdc,
     alice: issuer::Client,
     services: Vec<Server>,
+    service: Principal,
     /// The KDC's clock.
     pub now: UnixTime,
     entropy: Seeded,
@@ -63,6 +64,7 @@ impl Realm {
             kdc: Kdc::new(REALM, KdcPolicy { etypes: etypes.to_vec(), ..KdcPolicy::default() }),
             alice: issuer::Client { account, keys: keys(etypes, 1, 1), delegable: true },
             services: vec![service(&format!("krbtgt/{REALM}"), 60), service(&format!("HTTP/{HOST}"), 120)],
+            service: Principal::service("HTTP", HOST, REALM),
             now: NOW,
             entropy: Seeded(3),
         }
@@ -72,6 +74,14 @@ impl Realm {
     #[must_use]
     pub fn without_service(mut self) -> Self {
         self.services.truncate(1);
+        self
+    }
+
+    /// The same with another service in place of `HTTP/web.example.test`: a directory.
+    #[must_use]
+    pub fn of_service(mut self, service: &str, host: &str) -> Self {
+        self.service = Principal::service(service, host, REALM);
+        self.services.iter_mut().skip(1).for_each(|held| held.name = format!("{service}/{host}"));
         self
     }
 
@@ -92,7 +102,7 @@ impl Realm {
     /// The service's keys, as they stand in its keytab.
     #[must_use]
     pub fn keytab(&self) -> Keys {
-        let name = Principal::service("HTTP", HOST, REALM);
+        let name = &self.service;
         let of_service = self.services.iter().skip(1).flat_map(|service| &service.keys);
         Keys::new(of_service.flat_map(|set| set.keys.iter().map(|key| (set.kvno, key))).map(|(kvno, key)| KeyEntry {
             name: name.name(),
@@ -106,12 +116,12 @@ impl Realm {
     /// The service's keytab as a file.
     #[must_use]
     pub fn keytab_file(&self) -> Vec<u8> {
-        let name = Principal::service("HTTP", HOST, REALM);
+        let name = &self.service;
         let mut file = Vec::new();
         Keytab::write_head(&mut file);
         for set in self.services.iter().skip(1).flat_map(|service| &service.keys) {
             for key in &set.keys {
-                let principal = CountedName::from(&name);
+                let principal = CountedName::from(name);
                 let entry =
                     Entry { principal, timestamp: 0, kvno: set.kvno, etype: key.etype().number(), key: key.expose() };
                 entry.write(&mut file);
