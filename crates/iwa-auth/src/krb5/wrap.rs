@@ -380,6 +380,89 @@ mod tests {
         assert!(opened(&mut server, &sealed(&mut client, b"message")).is_ok());
     }
 
+    /// Made with MIT Kerberos 1.20.1 (no rotation), sealed and then signed only, over `04 00 01 00 message`: key, whether it is
+    /// the acceptor's subkey, the initiator's tokens, the acceptor's.
+    const OF_MIT: [(&str, bool, [&str; 2], [&str; 2]); 2] = [
+        (
+            "286ee07c4063a833d05e4c0d17340bb6cd43d8e7ed1739eb226b1b400f40f2d4",
+            false,
+            [
+                "050402ff000000000000000035a552ff8bd1e3e8d96a0f92de91be092b2b75d77bad8c70d448d641adbe138cbcafc794b11166d788daffaf196b\
+                 7a2d8ef37a21bedff023fd614b",
+                "050400ff000c00000000000035a55300040001006d657373616765bd138793faa1adf192058874",
+            ],
+            [
+                "050403ff000000000000000035a552ff620b190a5da2776a0613817c3ce5266380ef50cbfa940ab3e0f3deb487fddc99bc7d5df7bfda6e97c3b9\
+                 e8a6ab7e8db13fd906998f1d60",
+                "050401ff000c00000000000035a55300040001006d65737361676543bab1b05e67ac7c68e73fd1",
+            ],
+        ),
+        (
+            "cb6cb462780897543f9f09ad62c3a974e85bacbf9b552385eeaa3d12391f22b9",
+            true,
+            [
+                "050406ff000000000000000002317436e6ef7622d8ff6d40b77c9fee40bf115f6e65e545843e6d91cba3fd88f4425ecea6b13290195eeaa81869\
+                 87e8fd601c60832be56fe55eb8",
+                "050404ff000c00000000000002317437040001006d6573736167654af794617345a9c1a95d913e",
+            ],
+            [
+                "050407ff00000000000000001be99d101be9c54677532bd1b9f77e6052f9f9d9ace8a868d52e5646d700a4992abbd0479a451e4bad798df737cd\
+                 9c4cc3ae4d3eca7e123562e570",
+                "050405ff000c0000000000001be99d11040001006d6573736167652fa8076902e6806c6aa6442f",
+            ],
+        ),
+    ];
+
+    /// Made with Samba 4.17 (Heimdal), which rotates by 28: two sealed tokens of the initiator, two of the acceptor.
+    const OF_SAMBA: (&str, [&str; 2], [&str; 2]) = (
+        "3d6abbd186c25fd12e87a5faf328575d0ae1c4551a21bc4c6224786994736aa7",
+        [
+            "050406ff0000001c0000000004db2e2db4f28933d2fc8b133936a230bd4c01a8014c47d80ba2ef7077a956f1312e1f4740141d9a097196aaa7c39720\
+             cadb73267ca2f5d2d24817",
+            "050406ff0000001c0000000004db2e2e124e24a4b91481caaff798ca00f5b151ac70a72d83a80cc07c83ceb12c58e77b9c3ca5d5a29b097d0c654cf4\
+             ae43788c2ac504b19fc947",
+        ],
+        [
+            "050407ff0000001c0000000023ed40e2848c0bd2089b89db8f7489460eaa895cc3887e549864bd62b045dcd52ad9e5ab04ee1f8ad6f12e236d08a340\
+             601840ccae05a566f98209",
+            "050407ff0000001c0000000023ed40e353bdf527bb30f2e4ffdc7daf8682dda551f6015fd1bc97fd5f2cbdf23d6d2bf687a3fdffa4909861900e0e20\
+             9b33dd2c723b21bcee8f14",
+        ],
+    );
+
+    fn number(token: &str) -> u64 {
+        CfxToken::parse(&hex(token)).unwrap().snd_seq
+    }
+
+    #[test]
+    fn tokens_of_mit_kerberos_and_samba_are_opened_at_both_ends() {
+        let message = b"\x04\x00\x01\x00message".to_vec();
+        let samba = (OF_SAMBA.0, true, OF_SAMBA.1, OF_SAMBA.2);
+        for (key, subkey, initiator, acceptor) in OF_MIT.into_iter().chain([samba]) {
+            let key = Key::new(Etype::Aes256CtsHmacSha1, &hex(key)).unwrap();
+            let numbers = (number(initiator[0]), number(acceptor[0]));
+            let mut client = Wrap::new(&key, subkey, Sender::Initiator, numbers.0, numbers.1).unwrap();
+            let mut server = Wrap::new(&key, subkey, Sender::Acceptor, numbers.1, numbers.0).unwrap();
+            for (tokens, end) in [(acceptor, &mut client), (initiator, &mut server)] {
+                for token in tokens {
+                    let sealed = hex(token)[2] & cfx_flags::SEALED != 0;
+                    assert_eq!(opened(end, &hex(token)), Ok((message.clone(), sealed)), "{token}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_signed_only_is_the_same_as_that_of_mit_kerberos() {
+        for (key, subkey, [_, initiator], [_, acceptor]) in OF_MIT {
+            let key = Key::new(Etype::Aes256CtsHmacSha1, &hex(key)).unwrap();
+            for (end, token) in [(Sender::Initiator, initiator), (Sender::Acceptor, acceptor)] {
+                let mut wrap = Wrap::new(&key, subkey, end, number(token), 0).unwrap();
+                assert_eq!(signed(&mut wrap, b"\x04\x00\x01\x00message"), hex(token));
+            }
+        }
+    }
+
     /// What a Windows Server and a client said when they agreed on the layer of a SASL connection, signed only: gokrb5's
     /// tests hold it.
     #[test]

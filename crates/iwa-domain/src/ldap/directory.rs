@@ -1,12 +1,17 @@
 //! The directory of a domain: finds a controller, binds, keeps the connection, and begins anew when it breaks. MS-ADTS 5.1.1.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use iwa_auth::krb5::client::{Client, Credential, LongTerm};
 use iwa_auth::ports::Kdc;
-use iwa_auth::{Reject, Secret, UnixTime};
+use iwa_auth::reject::{Peer, Policy};
+use iwa_auth::{Reason, Reject, Secret, UnixTime};
 use iwa_wire::krb5::Principal;
+use iwa_wire::krb5::error::code;
+use iwa_wire::ldap::ResultCode;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::bind::{now, ticket_for};
 use super::connection::{Connection, Patience, Server, Transport};
@@ -14,7 +19,7 @@ use super::entry::{Change, Entry};
 use super::error::{LdapError, Why};
 use super::search::{Found, Search};
 use crate::controller::Controllers;
-use crate::machine::Membership;
+use crate::machine::{Machine, Membership};
 
 /// As whom a directory is asked.
 #[derive(Clone)]
@@ -61,6 +66,16 @@ struct State {
     bound: Option<Bound>,
     /// Tickets for more than one connection: ticket-granting tickets.
     tickets: Vec<Credential>,
+    refused: Option<Refused>,
+}
+
+/// An account that was refused: its password is wrong, or it is locked or disabled. Every further try brings its lock-out
+/// nearer.
+struct Refused {
+    at: Instant,
+    why: String,
+    /// The machine's account as it was: a new password is tried at once.
+    machine: Option<Arc<Machine>>,
 }
 
 struct Bound {
@@ -75,6 +90,8 @@ impl std::fmt::Debug for Directory {
     }
 }
 
+/// For how long an account is left alone that was refused.
+const REST: Duration = Duration::from_secs(60);
 /// How many controllers are tried for one request.
 const CONTROLLERS_LIMIT: usize = 8;
 
@@ -213,6 +230,7 @@ impl Directory {
         {
             return Ok((bound, false));
         }
+        self.rested(state)?;
         let unlisted = |why| LdapError {
             server: "the domain's controllers".to_owned(),
             doing: "connecting".to_owned(),
@@ -231,7 +249,17 @@ impl Directory {
                     return Ok((bound, true));
                 }
                 // The same password would be as wrong at the next one, and lock the account sooner.
-                Err(error) if !error.elsewhere() => return Err(error),
+                Err(error) if !error.elsewhere() => {
+                    let refused = match &error.why {
+                        Why::Ticket(reject) => is_refusal(reject),
+                        _ => error.code() == Some(ResultCode::INVALID_CREDENTIALS),
+                    };
+                    if refused {
+                        let why = error.to_string();
+                        state.refused = Some(Refused { at: Instant::now(), why, machine: self.machine() });
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     // That a controller is no Global Catalog is no failure of it.
                     if !self.global_catalog {
@@ -242,6 +270,33 @@ impl Directory {
             }
         }
         Err(last)
+    }
+
+    /// The machine's account, if it is the one that is bound with.
+    fn machine(&self) -> Option<Arc<Machine>> {
+        match &self.account {
+            Account::Machine(membership) => Some(membership.machine()),
+            _ => None,
+        }
+    }
+
+    fn rested(&self, state: &mut State) -> Result<(), LdapError> {
+        let now = self.machine();
+        let same = |refused: &Refused| match (&refused.machine, &now) {
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            _ => true,
+        };
+        match state.refused.take_if(|refused| refused.at.elapsed() >= REST || !same(refused)) {
+            Some(_) => Ok(()),
+            None => match &state.refused {
+                Some(refused) => Err(LdapError {
+                    server: "the domain's controllers".to_owned(),
+                    doing: format!("binding as {:?}", self.account),
+                    why: Why::Resting(refused.why.clone()),
+                }),
+                None => Ok(()),
+            },
+        }
     }
 
     async fn begin(&self, server: &Server, state: &mut State) -> Result<Bound, LdapError> {
@@ -280,13 +335,25 @@ impl Directory {
                 }
             }
         }
-        let why = last.map_or_else(|| "the account has no password".to_owned(), |reject| reject.reason.to_string());
+        let none = || Policy::NoCredential { why: "the account has no password".to_owned() }.into();
+        let why = Box::new(last.unwrap_or_else(none));
         Err(LdapError {
             server: server.to_string(),
             doing: format!("binding as {:?}", self.account),
             why: Why::Ticket(why),
         })
     }
+}
+
+/// Whether the KDC refuses the account itself, and not merely this moment: that none answers says nothing of the account.
+fn is_refusal(reject: &Reject) -> bool {
+    let refusals = [
+        code::KDC_ERR_C_PRINCIPAL_UNKNOWN,
+        code::KDC_ERR_CLIENT_REVOKED,
+        code::KDC_ERR_KEY_EXPIRED,
+        code::KDC_ERR_PREAUTH_FAILED,
+    ];
+    matches!(&reject.reason, Reason::Peer(Peer::KdcError { code, .. }) if refusals.contains(code))
 }
 
 /// How many ticket-granting tickets are kept: one, and those of the realms on a way.

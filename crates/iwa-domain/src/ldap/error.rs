@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use iwa_auth::Reject;
 use iwa_auth::krb5::sasl::SaslError;
 use iwa_wire::ldap::{LdapResult, ResultCode};
 
@@ -27,11 +28,13 @@ pub enum Why {
     /// TLS: the certificate, its name, or a server that does not offer it.
     Tls(String),
     /// There is no ticket for the server.
-    Ticket(String),
+    Ticket(Box<Reject>),
     /// The SASL exchange: the server did not prove itself, or does not seal.
     Sasl(SaslError),
     /// It was not begun, because it would have been dangerous.
     Refused(&'static str),
+    /// The account was refused a moment ago, as the text says, and rests: every wrong try brings its lock-out nearer.
+    Resting(String),
     /// The server said no.
     Result(Answered),
     /// There is more than was to be taken.
@@ -85,7 +88,7 @@ impl LdapError {
                     | ResultCode::OPERATIONS_ERROR
                     | ResultCode::UNAVAILABLE_CRITICAL_EXTENSION
             ),
-            Why::Ticket(_) | Why::Refused(_) | Why::Limit { .. } => false,
+            Why::Ticket(_) | Why::Refused(_) | Why::Resting(_) | Why::Limit { .. } => false,
         }
     }
 
@@ -115,9 +118,10 @@ impl fmt::Display for LdapError {
             Why::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
             Why::Broken(why) => write!(f, "the connection broke: {why}"),
             Why::Tls(why) => write!(f, "no TLS: {why}"),
-            Why::Ticket(why) => write!(f, "no ticket for it: {why}"),
+            Why::Ticket(reject) => write!(f, "no ticket for it: {}", reject.reason),
             Why::Sasl(error) => error.fmt(f),
             Why::Refused(why) => f.write_str(why),
+            Why::Resting(why) => write!(f, "the account is not tried again for a while after it was refused: {why}"),
             Why::Limit { what, limit } => write!(f, "{what}: more than the limit of {limit}"),
             Why::Result(answered) => answered.fmt(f),
         }

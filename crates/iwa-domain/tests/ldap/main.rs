@@ -348,6 +348,20 @@ async fn a_request_that_is_given_up_on_leaves_no_connection_behind() {
 }
 
 #[tokio::test]
+async fn a_refused_account_is_not_tried_again_at_once() {
+    let fake = Fake::new(Mood { bind_result: (49, "data 52e"), ..Mood::default() }).await;
+    let account = Account::Simple { name: "reader".into(), password: secret("wrong") };
+    let (directory, watched) = directory(&fake, Transport::StartTls(trusting(&fake)), account);
+    assert_eq!(directory.search(&all()).await.unwrap_err().code(), Some(ResultCode::INVALID_CREDENTIALS));
+    for _ in 0..20 {
+        let error = directory.search(&all()).await.unwrap_err();
+        assert!(matches!(error.why, Why::Resting(_)) && error.to_string().contains("invalidCredentials"), "{error}");
+    }
+    assert_eq!(fake.requests().iter().filter(|name| *name == "BindRequest").count(), 1);
+    assert!(watched.said.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn without_a_ticket_nothing_is_sent() {
     let fake = Fake::new(Mood::default()).await;
     let principal = iwa_wire::krb5::Principal::user("nobody", "EXAMPLE.TEST");
