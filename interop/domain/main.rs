@@ -5,6 +5,7 @@
 
 mod ad;
 mod clients;
+mod directory;
 mod kerberos;
 #[path = "../peer.rs"]
 mod peer;

@@ -77,7 +77,14 @@ struct State {
     failed: Option<(UnixTime, String)>,
 }
 
-/// A question. Names in lower case.
+/// A question as it was asked: a directory may have other rules for upper and lower case than we.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    Name(&'a str, &'a str),
+    Sid(Sid),
+}
+
+/// Under what an answer is remembered. Names in lower case.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Key {
     Name(String, String),
@@ -121,7 +128,7 @@ impl Names {
         self.state().known.clear();
     }
 
-    async fn find(&self, key: Key) -> Result<Found, String> {
+    async fn find(&self, key: Key, question: Question<'_>) -> Result<Found, String> {
         let now = (self.clock)();
         let cell = {
             let mut state = self.state();
@@ -142,7 +149,7 @@ impl Names {
             Arc::clone(state.asked.entry(key.clone()).or_default())
         };
         // Whoever comes first asks; if that one is given up on, the next goes on in its place.
-        let answer = cell.get_or_init(|| self.ask(&key)).await.clone();
+        let answer = cell.get_or_init(|| self.ask(&key, question)).await.clone();
         let mut state = self.state();
         if state.asked.get(&key).is_some_and(|out| Arc::ptr_eq(out, &cell)) {
             state.asked.remove(&key);
@@ -150,10 +157,10 @@ impl Names {
         answer.or_else(|why| state.stale(&key, (self.clock)(), &self.memory).ok_or(why))
     }
 
-    async fn ask(&self, key: &Key) -> Result<Found, String> {
-        let answer = match key {
-            Key::Name(domain, name) => self.source.sid_of(domain, name).await.map(|sid| sid.map(Found::Sid)),
-            Key::Sid(sid) => self.source.name_of(*sid).await.map(|name| name.map(Found::Name)),
+    async fn ask(&self, key: &Key, question: Question<'_>) -> Result<Found, String> {
+        let answer = match question {
+            Question::Name(domain, name) => self.source.sid_of(domain, name).await.map(|sid| sid.map(Found::Sid)),
+            Question::Sid(sid) => self.source.name_of(sid).await.map(|name| name.map(Found::Name)),
         };
         let now = (self.clock)();
         let mut state = self.state();
@@ -218,7 +225,8 @@ impl Directory for Names {
             if domain.is_empty() || name.is_empty() || domain.len() > NAME_LIMIT || name.len() > NAME_LIMIT {
                 return Ok(None);
             }
-            match self.find(Key::Name(domain.to_lowercase(), name.to_lowercase())).await? {
+            let key = Key::Name(domain.to_lowercase(), name.to_lowercase());
+            match self.find(key, Question::Name(domain, name)).await? {
                 Found::Sid(sid) => Ok(Some(sid)),
                 Found::Nothing | Found::Name(_) => Ok(None),
             }
@@ -230,7 +238,7 @@ impl Directory for Names {
             if let Some(name) = well_known::name_of(&sid) {
                 return Ok(Some(name));
             }
-            match self.find(Key::Sid(sid)).await? {
+            match self.find(Key::Sid(sid), Question::Sid(sid)).await? {
                 Found::Name(name) => Ok(Some(name)),
                 Found::Nothing | Found::Sid(_) => Ok(None),
             }

@@ -37,7 +37,7 @@ impl Told {
 
 impl Source for Told {
     fn sid_of<'a>(&'a self, domain: &'a str, name: &'a str) -> Answer<'a, Result<Option<Sid>, String>> {
-        let found = self.answers.lock().unwrap().get(&format!("{domain}\\{name}")).copied();
+        let found = self.answers.lock().unwrap().get(&format!("{domain}\\{name}").to_lowercase()).copied();
         Box::pin(self.say(found))
     }
 
