@@ -3,12 +3,13 @@
 //! ```text
 //! cargo run -p iwa-domain --example netlogon -- --dc 192.0.2.10 --domain CORP --dns corp.example.test \
 //!     --machine WEB --user alice [--user-domain CORP] [--count 1000] [--in-flight 8] [--passwords FILE] \
-//!     [--set-password FILE]
+//!     [--set-password FILE] [--claims COMPUTER]
 //! ```
 //!
 //! The passwords, first the machine's and then the user's, are the first two lines of `FILE` or of the standard input. Several
 //! `--dc` are asked in their order. Prints who the user is, or why not; with `--count` also logons per second and this process's
-//! CPU time per logon. `--set-password` gives the machine the password on the file's first line, before anybody logs on.
+//! CPU time per logon. `--set-password` gives the machine the password on the file's first line, before anybody logs on. With
+//! `--claims` the response was made for another computer, which the domain controller must refuse.
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read};
@@ -34,6 +35,7 @@ struct Options {
     in_flight: usize,
     passwords: Option<String>,
     set_password: Option<String>,
+    claims: Option<String>,
 }
 
 struct System;
@@ -141,7 +143,8 @@ async fn many(netlogon: &Netlogon, logon: &NetworkLogon, count: usize, lanes: us
 
 /// What a client would have sent for this password.
 fn response(options: &Options, domain: &str, password: &Secret<String>) -> Result<NetworkLogon, Box<dyn Error>> {
-    let member = netlogon::Member { domain: options.domain.clone(), computer: options.machine.clone() };
+    let computer = options.claims.as_ref().unwrap_or(&options.machine).clone();
+    let member = netlogon::Member { domain: options.domain.clone(), computer };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
     let mut env = Env { now: UnixTime::from_micros(now.try_into()?), entropy: &mut System };
     netlogon::logon::with_password(&member, domain, &options.user, password, &mut env)
@@ -173,6 +176,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--count" => options.count = value.parse()?,
             "--in-flight" => options.in_flight = value.parse()?,
             "--passwords" => options.passwords = Some(value),
+            "--claims" => options.claims = Some(value),
             "--set-password" => options.set_password = Some(value),
             other => return Err(format!("{other} is not known").into()),
         }
