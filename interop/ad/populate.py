@@ -26,6 +26,8 @@ BASE = str(db.domain_dn())
 DNS = lp.get("realm").lower()
 NORMAL, DISABLED, DONT_EXPIRE, NOT_DELEGATED, TRUSTED_TO_AUTH = 0x200, 0x202, 0x10000, 0x100000, 0x1000000
 
+COMPUTERS = 24
+
 
 def change(dn, controls=None, **values):
     message = ldb.Message(ldb.Dn(db, dn))
@@ -80,6 +82,13 @@ for name, password, *_ in accounts:
     else:
         db.newuser(name, password)
 
+# A computer for each test that needs one of its own: Samba keeps one secure channel a computer.
+for number in range(1, COMPUTERS + 1):
+    db.newcomputer(f"SRV{number:02}")
+    db.setpassword(f"(sAMAccountName=SRV{number:02}$)", f"Machine-Pw-{number:02}", force_change_at_next_login=False)
+    change(f"CN=SRV{number:02},CN=Computers,{BASE}", userAccountControl="4096", msDS_SupportedEncryptionTypes="24",
+           dNSHostName=f"srv{number:02}.{DNS}", servicePrincipalName=[f"HOST/srv{number:02}.{DNS}", f"HOST/SRV{number:02}"])
+
 group("Engineers", "alice", "jörg")
 group("AllStaff", "Engineers")
 group("Web Admins", "AllStaff")
@@ -131,4 +140,6 @@ for file, principals in {
 }.items():
     for principal in principals:
         net.export_keytab(keytab=f"{keytabs}/{file}.keytab", principal=principal)
+for number in range(1, COMPUTERS + 1):
+    net.export_keytab(keytab=f"{keytabs}/srv{number:02}.keytab", principal=f"SRV{number:02}$")
 net.export_keytab(keytab=f"{keytabs}/all.keytab")

@@ -11,6 +11,7 @@ use crate::peer::{fresh_dir, here, run, shown, text};
 
 pub(crate) const REALM: &str = "CORP.EXAMPLE.TEST";
 pub(crate) const DNS: &str = "corp.example.test";
+pub(crate) const ADMIN: (&str, &str) = ("Administrator", "Passw0rd!Adm");
 
 /// A domain with its controller `dc` and the host `web`. It ends with this value, and with this process however that ends: the
 /// first process of its PID namespace waits for the end of `stdin`.
@@ -19,6 +20,8 @@ pub(crate) struct Domain {
     up: Child,
     stdin: Option<ChildStdin>,
     hosts: AtomicU32,
+    computers: AtomicU32,
+    member: OnceLock<()>,
 }
 
 /// A name and its password, with what is special about it.
@@ -80,7 +83,7 @@ impl Domain {
             "the domain does not start:\n{}",
             std::fs::read_to_string(dir.join("up.err")).unwrap_or_default()
         );
-        Ok(Self { dir, up, stdin, hosts: AtomicU32::new(40) })
+        Ok(Self { dir, up, stdin, hosts: AtomicU32::new(40), computers: AtomicU32::new(1), member: OnceLock::new() })
     }
 
     /// A command on a host. It ends with the domain, and when the process that this starts is killed.
@@ -131,6 +134,68 @@ impl Domain {
                       $id\ndone";
         let dir = self.dir.display().to_string();
         self.ok("lab", &["bash", "-c", script, "bash", &dir, signal]);
+    }
+
+    /// A computer account that no other test has, as `iwa join` leaves it, with a password of that
+    /// age: the state's folder, and the account's name without `$`.
+    pub(crate) fn computer(&self, age: Duration) -> (String, String) {
+        let number = self.computers.fetch_add(1, Ordering::Relaxed);
+        assert!(number <= 24, "populate.py makes 24 computers");
+        let (name, host) = (format!("SRV{number:02}"), format!("srv{number:02}.{DNS}"));
+        let dir = self.folder("state");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let since = now - age.as_secs();
+        let machine = serde_json::json!({
+            "format": 1,
+            "domain": { "dns": DNS, "netbios": "CORP", "sid": self.sid(), "forest": DNS },
+            "computer": name,
+            "dns_host_name": host,
+            "salt": format!("{REALM}host{host}"),
+            "services": [format!("HOST/{host}")],
+            "current": { "password": format!("Machine-Pw-{number:02}"), "kvno": 1, "since": since },
+        });
+        let keytab = std::fs::read(self.path(&format!("keytabs/srv{number:02}.keytab"))).expect("populate.py wrote it");
+        for (file, bytes) in [("machine.json", machine.to_string().into_bytes()), ("machine.keytab", keytab)] {
+            let path = dir.join(file);
+            std::fs::write(&path, bytes).expect("written");
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("ours");
+        }
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("ours");
+        (dir.display().to_string(), name)
+    }
+
+    /// The domain's SID.
+    pub(crate) fn sid(&self) -> String {
+        let script = "from samba.samdb import SamDB\nfrom samba.auth import system_session\nfrom samba.param import LoadParm\nlp = \
+                      LoadParm(); lp.load('/etc/samba/smb.conf')\nprint(SamDB(session_info=system_session(), \
+                      lp=lp).get_domain_sid())";
+        self.ok("dc", &["/usr/bin/python3", "-c", script]).trim().to_owned()
+    }
+
+    /// The host `member`, with Samba's winbind; the first who asks waits until it is there.
+    pub(crate) fn member(&self) {
+        self.member.get_or_init(|| {
+            let script = here().join("ad/member").display().to_string();
+            self.ok("lab", &[&script, &self.dir.display().to_string()]);
+        });
+    }
+
+    /// Starts the controller again after it was ended.
+    pub(crate) fn start_controller(&self) {
+        let script = here().join("ad/controller").display().to_string();
+        self.ok("lab", &[&script, &self.dir.display().to_string()]);
+    }
+
+    /// Takes the controller's IPv4 address away, in the DNS too.
+    pub(crate) fn ipv6_only(&self) {
+        let records = ["dc1.corp.example.test", "corp.example.test", "gc._msdcs.corp.example.test"];
+        let updates: String = records.iter().map(|name| format!("update delete {name} A\nsend\n")).collect();
+        let output = run(&mut self.on("web", "nsupdate"), &format!("server 2001:db8::10\n{updates}"), 30);
+        assert!(output.status.success(), "{}", shown(&output));
+        self.ok("dc", &["ip", "addr", "del", "192.0.2.10/24", "dev", "eth0"]);
+        // In its place, because every host has this very file mounted.
+        std::fs::write(self.dir.join("resolv.conf"), "search corp.example.test\nnameserver 2001:db8::10\n")
+            .expect("ours");
     }
 
     /// A file in the domain's folder.

@@ -4,9 +4,12 @@
 //! It needs root and Samba. Without them the tests are left out, and said so; with `CI=true` that is a failure.
 
 mod ad;
+mod bindings;
 mod clients;
 mod directory;
+mod join;
 mod kerberos;
+mod ntlm;
 #[path = "../peer.rs"]
 mod peer;
 mod site;

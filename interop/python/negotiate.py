@@ -1,4 +1,4 @@
-"""One page by pyspnego: negotiate.py URL kerberos|ntlm|negotiate [none|right|wrong].
+"""One page by pyspnego: negotiate.py URL kerberos|ntlm|negotiate [none|right|wrong [CERTIFICATES.pem]].
 
 The last says which channel binding the client sends: none, that of the server's certificate, or that of another. Name and
 password come from IWA_USER and IWA_PASSWORD; without them Kerberos takes the ticket of KRB5CCNAME.
@@ -16,11 +16,11 @@ import urllib.parse
 import spnego
 import spnego.channel_bindings
 
-url, protocol, binding = (sys.argv[1:] + ["none"])[:3]
+url, protocol, binding, authorities = (sys.argv[1:] + ["none", None][len(sys.argv) - 3 :])[:4]
 place = urllib.parse.urlsplit(url)
 bindings = None
 if place.scheme == "https":
-    context = ssl.create_default_context(cafile=os.environ["IWA_CA"])
+    context = ssl.create_default_context(cafile=authorities)
     connection = http.client.HTTPSConnection(place.hostname, place.port, context=context)
     connection.connect()
     certificate = connection.sock.getpeercert(binary_form=True)
