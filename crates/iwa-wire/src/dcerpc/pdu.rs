@@ -72,7 +72,7 @@ impl PduFlags {
     pub const SUPPORT_HEADER_SIGN: Self = Self(4);
     /// `PFC_DID_NOT_EXECUTE`: a fault before the call began.
     pub const DID_NOT_EXECUTE: Self = Self(0x20);
-    /// `PFC_OBJECT_UUID`: a request names an object.
+    /// `PFC_OBJECT_UUID`: a request names an object. It is passed over when it is read, and never written.
     pub const OBJECT_UUID: Self = Self(0x80);
 
     /// Whether all of `other` are set.
@@ -267,7 +267,9 @@ impl<'a> Pdu<'a> {
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let auth_length = self.verifier.map_or(0, |verifier| verifier.value.len()) as u16;
-        out.extend_from_slice(&[5, 0, self.body.ptype(), self.flags.0]);
+        // The object of a request is not kept, and nobody here names one.
+        let flags = self.flags.0 & !PduFlags::OBJECT_UUID.0;
+        out.extend_from_slice(&[5, 0, self.body.ptype(), flags]);
         out.extend_from_slice(&LITTLE_ENDIAN);
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&auth_length.to_le_bytes());
@@ -558,6 +560,21 @@ mod tests {
         ));
         head[8..10].copy_from_slice(&5840u16.to_le_bytes());
         assert!(Header::parse(&head, 5840).is_ok());
+    }
+
+    #[test]
+    fn the_object_of_a_request_is_passed_over() {
+        let mut bytes = written(&samples()[4]);
+        bytes[3] |= PduFlags::OBJECT_UUID.0;
+        let read = Pdu::parse(&bytes).unwrap();
+        assert!(matches!(read.body, Body::Request { stub: [1, ..], .. }));
+        assert!(Pdu::parse(&written(&read)).is_ok());
+        let mut short = written(&Pdu {
+            body: Body::Request { alloc_hint: 0, context_id: 0, opnum: 1, stub: &[0; 15] },
+            ..samples()[4].clone()
+        });
+        short[3] |= PduFlags::OBJECT_UUID.0;
+        assert!(Pdu::parse(&short).is_err());
     }
 
     #[test]

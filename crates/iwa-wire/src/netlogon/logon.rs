@@ -138,10 +138,7 @@ impl<'a> SamLogon<'a> {
     /// As NDR has it; a validation of another level.
     pub fn parse(stub: &'a [u8]) -> Result<Self, ParseError> {
         let mut ndr = NdrReader::new(Reader::new(FORMAT, stub));
-        let at = ndr;
-        if ndr.u16()? != SAM_INFO4 {
-            return Err(at.error(ErrorKind::Value { what: "validation level (6 was asked for)" }));
-        }
+        level(&mut ndr)?;
         // `read` takes the pointer itself.
         let mut ahead = ndr;
         let validation = if ahead.pointer()? {
@@ -195,7 +192,7 @@ impl Explain for SamInfo4<'_> {
         let mut node = Node::branch("NetrLogonSamLogonEx", offset..offset + bytes.len(), "MS-NRPC 3.5.4.5.1");
         let children = &mut node.children;
         let mut ndr = NdrReader::new(Reader::at(FORMAT, bytes, offset));
-        let outcome = ndr.u16().and_then(|_| {
+        let outcome = level(&mut ndr).and_then(|()| {
             let mut ahead = ndr;
             if ahead.pointer()? {
                 let (mut dns, mut upn) = (Utf16::default(), Utf16::default());
@@ -258,6 +255,13 @@ impl NewSamInfo4<'_> {
         w.u32(0);
         w.u32(0);
     }
+}
+
+/// What the union of an answer is switched by.
+fn level(ndr: &mut NdrReader<'_>) -> Result<(), ParseError> {
+    let at = *ndr;
+    let right = ndr.u16()? == SAM_INFO4;
+    if right { Ok(()) } else { Err(at.error(ErrorKind::Value { what: "validation level (6 was asked for)" })) }
 }
 
 /// `NetlogonNetworkInformation`.
@@ -378,7 +382,7 @@ mod tests {
         }
         let mut other = stub.clone();
         other[0] = 3;
-        assert!(SamLogon::parse(&other).is_err());
+        assert!(SamLogon::parse(&other).is_err() && SamInfo4::explain(&other, 0).first_error().is_some());
         assert!(SamLogon::parse(&[&stub[..], &[0; 8]].concat()).is_err());
     }
 
