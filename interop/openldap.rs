@@ -327,6 +327,12 @@ fn users_of_a_directory_sign_in_with_ntlm_and_basic_and_their_groups_decide() {
             site.expect(way, who, path, status);
         }
     }
+    let mut curl = Command::new("curl");
+    curl.env("NO_PROXY", "localhost").args(["-s", "--ntlm", "-u", &format!("{}:{}", ALICE.0, ALICE.1)]);
+    let page = text(&run(curl.arg(format!("http://localhost:{}/", site.port)), "", 30).stdout);
+    for row in ["LDAP\\alice", "LDAP\\staff (cn=staff,ou=groups,dc=example,dc=test)", "LDAP\\all staff ("] {
+        assert!(page.contains(row), "{row}: {page}");
+    }
     site.expect("--ntlm", ("LDAP\\alice", ALICE.1), "/staff", "200");
     site.expect("--basic", ("LDAP\\alice", ALICE.1), "/staff", "200");
     site.expect("--basic", JOERG, "/", "200");

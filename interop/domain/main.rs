@@ -14,3 +14,4 @@ mod ntlm;
 mod peer;
 mod site;
 mod weather;
+mod winbind;

@@ -212,6 +212,12 @@ fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
             for group in identity.groups() {
                 row("Group", &group.to_string());
             }
+            for group in identity.named_groups().unwrap_or_default() {
+                match &group.name {
+                    Some(name) => row("Group", &format!("{}\\{name} ({})", account.domain, group.dn)),
+                    None => row("Group", &group.dn),
+                }
+            }
             main = format!("<table>{main}</table>");
         }
         None => main.push_str("<p>You are anonymous.</p>"),
