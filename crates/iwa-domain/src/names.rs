@@ -18,6 +18,7 @@ use iwa_auth::UnixTime;
 use iwa_auth::ports::{AccountName, Answer, Directory};
 use iwa_wire::Sid;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 pub use directory::LdapNames;
 
@@ -43,6 +44,8 @@ pub struct Memory {
     pub most: usize,
     /// After a failure the directory is left alone for so long.
     pub pause: Duration,
+    /// One question may take so long: somebody waits in front of a browser.
+    pub wait: Duration,
 }
 
 impl Default for Memory {
@@ -53,6 +56,7 @@ impl Default for Memory {
             stale: Duration::from_secs(24 * 3600),
             most: 20_000,
             pause: Duration::from_secs(5),
+            wait: Duration::from_secs(8),
         }
     }
 }
@@ -158,10 +162,14 @@ impl Names {
     }
 
     async fn ask(&self, key: &Key, question: Question<'_>) -> Result<Found, String> {
-        let answer = match question {
-            Question::Name(domain, name) => self.source.sid_of(domain, name).await.map(|sid| sid.map(Found::Sid)),
-            Question::Sid(sid) => self.source.name_of(sid).await.map(|name| name.map(Found::Name)),
+        let work = async {
+            match question {
+                Question::Name(domain, name) => self.source.sid_of(domain, name).await.map(|sid| sid.map(Found::Sid)),
+                Question::Sid(sid) => self.source.name_of(sid).await.map(|name| name.map(Found::Name)),
+            }
         };
+        let late = |_| Err(format!("the directory gives no answer in {} ms", self.memory.wait.as_millis()));
+        let answer = timeout(self.memory.wait, work).await.unwrap_or_else(late);
         let now = (self.clock)();
         let mut state = self.state();
         match answer {

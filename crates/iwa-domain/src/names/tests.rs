@@ -85,6 +85,7 @@ const MEMORY: Memory = Memory {
     stale: Duration::from_secs(3600),
     most: 100,
     pause: Duration::from_secs(5),
+    wait: Duration::from_secs(60),
 };
 
 #[tokio::test]
@@ -211,6 +212,15 @@ async fn a_directory_that_failed_is_left_alone_for_a_moment() {
     stage.later(5);
     assert!(stage.admins().await.is_err());
     assert_eq!(stage.told.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_directory_that_hangs_is_one_that_is_down() {
+    let gate = Some(Semaphore::new(0));
+    let stage = stage(Told { gate, ..Told::default() }, Memory { wait: Duration::from_millis(20), ..MEMORY });
+    assert!(stage.admins().await.unwrap_err().contains("no answer"));
+    assert!(stage.admins().await.unwrap_err().contains("no answer"));
+    assert_eq!(stage.told.asked(), 1, "and it is left alone for a moment");
 }
 
 #[tokio::test]

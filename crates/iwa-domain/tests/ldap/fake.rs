@@ -75,6 +75,8 @@ pub(crate) struct Mood {
     /// How many entries there are to be found for `(objectClass=*)`.
     pub(crate) entries: usize,
     pub(crate) bindings: BindingPolicy,
+    /// What every search finds, if there is anything: `sAMAccountName`, and `objectSid` or `tokenGroups`.
+    pub(crate) found: Vec<(&'static str, Vec<u8>)>,
     /// After so many searches, a connection closes at the next; 0: never.
     pub(crate) closes_after: usize,
 }
@@ -93,6 +95,7 @@ impl Default for Mood {
             bind_result: (0, ""),
             entries: 3,
             bindings: BindingPolicy::Allow,
+            found: Vec::new(),
             closes_after: 0,
         }
     }
@@ -483,6 +486,22 @@ impl Stage {
                 }
                 peer.io.write_all(&sealed).await.ok()?;
                 return Some(());
+            }
+            AtSearch::Answer if !mood.found.is_empty() => {
+                for (name, sid) in &mood.found {
+                    let (names, sids) = ([Octets(name.as_bytes())], [Octets(sid)]);
+                    let attribute = |name, values| Attribute { name, values: SequenceOf::of(values) };
+                    let sids = if sid.is_empty() { &[][..] } else { &sids };
+                    let attributes = [
+                        attribute("sAMAccountName", &names),
+                        attribute("objectSid", sids),
+                        attribute("tokenGroups", sids),
+                    ];
+                    let dn = format!("CN={name},DC=example,DC=test");
+                    let entry = SearchResultEntry { dn: &dn, attributes: SequenceOf::of(&attributes) };
+                    Message::new(id, Op::SearchResultEntry(entry)).write(&mut out);
+                }
+                done(id, ResultCode::SUCCESS, &[], &mut out);
             }
             AtSearch::Answer => {
                 let start: usize =

@@ -13,7 +13,10 @@ use iwa_auth::{BindingPolicy, Secret};
 use iwa_domain::ldap::{
     Account, Change, Connection, Directory, Filter, LdapError, Patience, ResultCode, Search, Transport, Why, ticket_for,
 };
+use iwa_domain::machine::DomainNames;
+use iwa_domain::names::{LdapNames, Source as _};
 use iwa_domain::tls::{Roots, client_config};
+use iwa_wire::Sid;
 
 const PATIENCE: Patience = Patience { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
 /// Where the answer does not come.
@@ -371,6 +374,59 @@ async fn without_a_ticket_nothing_is_sent() {
     let error = directory.search(&all()).await.unwrap_err();
     assert!(matches!(error.why, Why::Ticket(_)), "{error}");
     assert!(fake.requests().is_empty() && watched.said.lock().unwrap().is_empty());
+}
+
+/// `S-1-5-21-1-2-3-rid`.
+fn sid(rid: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Sid::new(5, &[21, 1, 2, 3, u32::from(rid)]).unwrap().write(&mut bytes);
+    bytes
+}
+
+/// What names and SIDs become if every search finds this.
+async fn names(found: Vec<(&'static str, Vec<u8>)>) -> LdapNames {
+    let fake = Fake::new(Mood { found, ..Mood::default() }).await;
+    let domain = DomainNames {
+        dns: "example.test".into(),
+        netbios: "EXAMPLE".into(),
+        sid: "S-1-5-21-1-2-3".parse().unwrap(),
+        forest: "example.test".into(),
+    };
+    LdapNames::new(domain, Arc::new(by_kerberos(&fake).0), None)
+}
+
+#[tokio::test]
+async fn a_name_is_the_one_that_was_asked_for_or_none() {
+    let alice = "S-1-5-21-1-2-3-9".parse().unwrap();
+    let one = names(vec![("Alice", sid(9))]).await;
+    assert_eq!(one.sid_of("EXAMPLE", "alice").await, Ok(Some(alice)));
+    assert_eq!(one.sid_of("Example.Test", "ALICE").await, Ok(Some(alice)));
+    assert_eq!(one.name_of(alice).await.unwrap().unwrap().to_string(), "EXAMPLE\\Alice");
+    // A directory may take o for ö, or a pattern for a name: a rule does not.
+    for other in ["alicé", "al*", "*", "bob", ""] {
+        assert_eq!(one.sid_of("EXAMPLE", other).await, Ok(None), "{other}");
+    }
+    assert_eq!(one.name_of("S-1-5-21-1-2-3-8".parse().unwrap()).await, Ok(None), "the answer has another SID");
+    assert_eq!(one.name_of("S-1-5-80-1".parse().unwrap()).await, Ok(None), "no account of any domain");
+}
+
+#[tokio::test]
+async fn a_name_that_two_have_or_that_has_no_sid_is_told_of_and_nobodys() {
+    let two = names(vec![("alice", sid(9)), ("ALICE", sid(8))]).await;
+    assert!(two.sid_of("EXAMPLE", "alice").await.unwrap_err().contains("is the name of"));
+    let without = names(vec![("alice", Vec::new())]).await;
+    assert!(without.sid_of("EXAMPLE", "alice").await.unwrap_err().contains("no SID"));
+    let cut = names(vec![("alice", sid(9)[..20].to_vec())]).await;
+    assert!(cut.sid_of("EXAMPLE", "alice").await.unwrap_err().contains("no SID"));
+    assert!(cut.token_groups(&"S-1-5-21-1-2-3-9".parse().unwrap()).await.unwrap_err().contains("no SID"));
+}
+
+#[tokio::test]
+async fn a_domain_that_nothing_is_known_of_is_an_error_and_not_nobody() {
+    // The forest's domains cannot be read here.
+    let names = names(vec![("alice", sid(9))]).await;
+    assert!(names.sid_of("OTHER", "alice").await.is_err());
+    assert!(names.name_of("S-1-5-21-9-9-9-9".parse().unwrap()).await.is_err());
 }
 
 #[tokio::test]
