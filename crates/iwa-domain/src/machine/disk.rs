@@ -61,6 +61,7 @@ impl Disk for Os {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
+        give(&file, path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -83,10 +84,15 @@ impl Disk for Os {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path)?;
+        let file = match options.open(path) {
+            // Only what was made here is given away: whoever owns the directory may have put a link to another's file here.
+            Ok(new) => give(&new, path).map(|()| new),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+            Err(error) => Err(error),
+        }?;
         // The system's lock, which dies with the process: nothing is left to clean up.
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
@@ -108,13 +114,40 @@ impl Disk for Os {
     }
 }
 
+/// Gives a file that was just made to whoever owns its directory: the server must read what root writes.
+fn give(file: &File, path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let (own, dir) = (file.metadata()?, fs::metadata(path.parent().unwrap_or(path))?);
+        if own.uid() != dir.uid() {
+            std::os::unix::fs::fchown(file, Some(dir.uid()), Some(dir.gid()))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, path);
+    Ok(())
+}
+
 /// Makes a directory for its owner alone, with those above it, and refuses one that others may write to.
 pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)?;
+    // From the top, so that each gets the owner of the one above it.
+    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    for new in missing.into_iter().rev() {
+        builder.create(new)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let (own, above) = (fs::symlink_metadata(new)?, fs::metadata(new.parent().unwrap_or(new))?);
+            if own.uid() != above.uid() {
+                // Not what a link points at, should somebody have put one in its place.
+                std::os::unix::fs::lchown(new, Some(above.uid()), Some(above.gid()))?;
+            }
+        }
+    }
     check_dir(dir)
 }
 

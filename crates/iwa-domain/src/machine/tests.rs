@@ -507,6 +507,34 @@ mod on_disk {
     }
 
     #[test]
+    fn what_root_writes_belongs_to_the_owner_of_the_directory() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+
+        let folder = Folder::new("owner");
+        fs::create_dir_all(&folder.0).unwrap();
+        if chown(&folder.0, Some(4711), Some(4712)).is_err() {
+            return iwa_testkit::left_out("what_root_writes_belongs_to_the_owner_of_the_directory", "it needs root");
+        }
+        let dir = StateDir::at(&folder.0.join("domains/corp.example.test"));
+        dir.make().unwrap();
+        let locked = dir.lock().unwrap();
+        locked.save(&state()).unwrap();
+        locked.write_keys(&state(), policy().alive(NOW)).unwrap();
+        for path in [dir.path().to_owned(), dir.secret(), dir.keytab(), dir.path().join("lock")] {
+            let found = fs::metadata(&path).unwrap();
+            assert_eq!((found.uid(), found.gid()), (4711, 4712), "{}", path.display());
+        }
+        drop(locked);
+        // A link that the server's user put there gives away nothing of another's.
+        let precious = folder.0.join("precious");
+        fs::write(&precious, "").unwrap();
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        std::os::unix::fs::symlink(&precious, dir.path().join("lock")).unwrap();
+        drop(dir.lock().unwrap());
+        assert_ne!(fs::metadata(&precious).unwrap().uid(), 4711);
+    }
+
+    #[test]
     fn no_error_quotes_a_secret() {
         let (_folder, dir) = Folder::made("damaged");
         let text = fs::read_to_string(dir.secret()).unwrap();

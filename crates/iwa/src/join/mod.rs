@@ -75,18 +75,14 @@ impl Args {
         for unseen in &survey.unseen {
             eprintln!("not looked at: {unseen}");
         }
-        let plan = plan(wanted, survey, dir.clone()).map_err(failure)?;
+        let plan = plan(wanted, survey, dir).map_err(failure)?;
         println!("{plan}");
         if self.dry_run {
             println!("\nThis can be done. Nothing was changed: --dry-run.");
             print!("{}", section(&domain, self.state.as_deref()));
             return Ok(());
         }
-        let owner = Owner::of(dir.path());
-        let joined = carry_out(&plan, &directory, &*kdcs, crate::keytab::now()).await;
-        // Also of what is there after half of the work.
-        owner.give(&dir)?;
-        let joined = joined.map_err(failure)?;
+        let joined = carry_out(&plan, &directory, &*kdcs, crate::keytab::now()).await.map_err(failure)?;
         let membership = Membership::new(joined.state.machine.clone());
         let channel = Netlogon::new(membership, controllers, NetlogonConfig::default()).check().await;
         self.report(&domain, &joined, channel.err());
@@ -138,47 +134,4 @@ fn section(domain: &str, state: Option<&Path>) -> String {
 
 fn failure(error: iwa_domain::machine::join::JoinError) -> Failure {
     Failure(error.to_string())
-}
-
-/// Whoever owns the directory in which the state is made: the server's user, where there is one. `iwa join` runs as root more
-/// often than the server does.
-struct Owner {
-    #[cfg(unix)]
-    ids: Option<(u32, u32)>,
-}
-
-impl Owner {
-    fn of(dir: &Path) -> Self {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt as _;
-            let ids =
-                dir.ancestors().find_map(|above| std::fs::metadata(above).ok()).map(|found| (found.uid(), found.gid()));
-            Self { ids }
-        }
-        #[cfg(not(unix))]
-        {
-            let _ = dir;
-            Self {}
-        }
-    }
-
-    fn give(&self, dir: &StateDir) -> Result<(), Failure> {
-        #[cfg(unix)]
-        if let Some((uid, gid)) = self.ids {
-            use std::os::unix::fs::MetadataExt as _;
-            let files = [dir.secret(), dir.keytab(), dir.path().join("lock")];
-            for path in std::iter::once(dir.path().to_owned()).chain(files) {
-                let Ok(found) = std::fs::metadata(&path) else { continue };
-                if (found.uid(), found.gid()) != (uid, gid) {
-                    std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(|error| {
-                        Failure(format!("{}: it cannot be given to user {uid}: {error}", path.display()))
-                    })?;
-                }
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = dir;
-        Ok(())
-    }
 }
