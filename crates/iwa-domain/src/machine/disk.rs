@@ -135,7 +135,8 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     // From the top, so that each gets the owner of the one above it.
-    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
     for new in missing.into_iter().rev() {
         builder.create(new)?;
         #[cfg(unix)]
