@@ -244,14 +244,11 @@ mod tests {
 
     fn answer(lines: &[&str]) -> Result<Option<Reply>, Failure> {
         let mut answer = Answer::default();
-        let mut last = Ok(None);
+        let mut last = None;
         for line in lines {
-            last = answer.take(line);
-            if last.is_err() {
-                return last;
-            }
+            last = answer.take(line)?;
         }
-        last
+        Ok(last)
     }
 
     #[test]
