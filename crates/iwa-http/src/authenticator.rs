@@ -39,6 +39,10 @@ pub struct Policy {
     pub persist_single_request: bool,
     /// `authPersistNonNTLM`: Kerberos too authenticates the connection. NTLM always does.
     pub persist_non_ntlm: bool,
+    /// `tokenChecking=Require` for this part of a site whose acceptor allows: whoever proves themselves with a token counts here
+    /// only if the token is tied to the TLS connection, also where it came earlier and elsewhere. The acceptor must look at
+    /// bindings at all; where it does not, nobody counts.
+    pub bound_only: bool,
     /// Requests that a proxy forwarded (`Via`, `Forwarded`, `X-Forwarded-*`, `X-Real-IP`) may rely on the connection. Say so only of a
     /// proxy that never sends two clients' requests over one connection.
     pub proxy_pins_connections: bool,
@@ -53,6 +57,7 @@ impl Default for Policy {
             basic_realm: None,
             persist_single_request: false,
             persist_non_ntlm: true,
+            bound_only: false,
             proxy_pins_connections: false,
         }
     }
@@ -227,9 +232,15 @@ impl Authenticator {
     fn still_stands(&self, known: &Known, version: Version, headers: &HeaderMap) -> bool {
         let mechanism = known.identity.mechanism();
         self.persists(mechanism)
+            && self.tied(known.binding)
             && self.policy.providers.iter().any(|provider| provider.takes(mechanism))
             && known.expires.is_none_or(|end| self.ports.system.now() < end)
             && self.of_one_client(version, headers).is_ok()
+    }
+
+    /// Whether a token that is tied so to its connection counts.
+    const fn tied(&self, binding: Binding) -> bool {
+        !self.policy.bound_only || matches!(binding, Binding::Bound)
     }
 
     const fn persists(&self, mechanism: Mechanism) -> bool {
@@ -301,10 +312,13 @@ impl Authenticator {
                     let off = Forbidden::MechanismOff(identity.mechanism());
                     return self.refuse(connection, off.into(), Some(scheme), &[]);
                 }
+                if !self.tied(binding) {
+                    return self.refuse(connection, Peer::BindingMissing.into(), Some(scheme), &[]);
+                }
                 let identity = Arc::new(identity);
                 let persistent = one_client.is_ok() && self.persists(identity.mechanism());
                 if persistent {
-                    turn.end(State::Known(Known { identity: Arc::clone(&identity), expires }));
+                    turn.end(State::Known(Known { identity: Arc::clone(&identity), expires, binding }));
                 }
                 let final_token = FinalToken {
                     line: (!out.is_empty()).then(|| token_line(scheme, &out)),

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use iwa_auth::reject::Unavailable;
-use iwa_auth::{ChannelBindings, Handshake, Identity, Scheme, UnixTime};
+use iwa_auth::{Binding, ChannelBindings, Handshake, Identity, Scheme, UnixTime};
 
 /// One connection of one client.
 pub struct Connection {
@@ -140,6 +140,7 @@ pub(crate) enum State {
 pub(crate) struct Known {
     pub(crate) identity: Arc<Identity>,
     pub(crate) expires: Option<UnixTime>,
+    pub(crate) binding: Binding,
 }
 
 /// One request's hold of the state. Unless it is ended with a new state, the connection forgets everything: an abandoned or

@@ -228,7 +228,8 @@ fn sign_in_here(page: &mut Page, here: &SignIn, policy: &iwa_http::Policy) {
     offered.extend(policy.basic_realm.as_ref().map(|_| "Basic".to_owned()));
     let offered = if offered.is_empty() { "nobody can sign in".to_owned() } else { offered.join(", ") };
     let anonymous = if policy.anonymous { "served without credentials, too" } else { "never without credentials" };
-    page.more(format_args!("signs in here with: {offered}; {anonymous}"));
+    let bound = if policy.bound_only { "; channel bindings are demanded" } else { "" };
+    page.more(format_args!("signs in here with: {offered}; {anonymous}{bound}"));
 }
 
 /// Which routes let in whoever does not sign in.

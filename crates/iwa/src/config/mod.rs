@@ -232,6 +232,8 @@ pub(crate) struct SignIn {
     pub(crate) anonymous: Option<bool>,
     /// `providers`; none at all turns Windows authentication off.
     pub(crate) providers: Option<Vec<iwa_http::Provider>>,
+    /// `token-checking = "require"`: only tokens that are tied to their TLS connection count.
+    pub(crate) bound_only: Option<bool>,
     /// `basic`; its realm is that of `[authentication.basic]`.
     pub(crate) basic: Option<bool>,
 }
@@ -249,6 +251,9 @@ impl SignIn {
         if let Some(providers) = &self.providers {
             policy.providers.clone_from(providers);
         }
+        if let Some(bound_only) = self.bound_only {
+            policy.bound_only = bound_only;
+        }
         match self.basic {
             Some(true) => policy.basic_realm = policy.basic_realm.or_else(|| Some(String::new())),
             Some(false) => policy.basic_realm = None,
@@ -262,6 +267,7 @@ impl SignIn {
         Self {
             anonymous: self.anonymous.or(above.anonymous),
             providers: self.providers.or_else(|| above.providers.clone()),
+            bound_only: self.bound_only.or(above.bound_only),
             basic: self.basic.or(above.basic),
         }
     }

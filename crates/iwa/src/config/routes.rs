@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Method;
+use iwa_auth::BindingPolicy;
 use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 
@@ -41,7 +42,7 @@ impl<'a> Reading<'a> {
                 }
                 dir
             });
-            let sign_in = self.sign_in(&section, have);
+            let sign_in = self.sign_in(&section, have, authentication);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
             let mut rules = Vec::new();
             for (key, access) in [("deny", Access::Deny), ("allow", Access::Allow)] {
@@ -70,7 +71,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What the route has in place of `[authentication]`.
-    fn sign_in(&self, section: &Section<'a>, have: Have<'_>) -> SignIn {
+    fn sign_in(&self, section: &Section<'a>, have: Have<'_>, site: &Authentication) -> SignIn {
         let basic = section.boolean("basic");
         if let Some(At { value: true, span }) = &basic
             && !have.logons()
@@ -80,7 +81,16 @@ impl<'a> Reading<'a> {
                 "basic: Basic needs accounts whose passwords it can verify: add [accounts] or a [[domain]]",
             );
         }
+        let require = section.word("token-checking", &[("require", true)]);
+        if let Some(At { span, .. }) = require.as_ref().filter(|_| site.token_checking == BindingPolicy::None) {
+            self.report.error(
+                span.clone(),
+                "token-checking: a route can demand what [authentication.windows.extended-protection] looks at, and its \
+                 token-checking is \"none\"; wanted \"allow\" or \"report\" there",
+            );
+        }
         SignIn {
+            bound_only: require.map(|require| require.value),
             anonymous: section.boolean("anonymous").map(|anonymous| anonymous.value),
             providers: self.providers(section, have, true),
             basic: basic.map(|basic| basic.value),

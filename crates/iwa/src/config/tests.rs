@@ -219,11 +219,19 @@ fn a_route_signs_in_as_it_says_or_as_the_nearest_above_it_that_says_something() 
         ("providers = [\"Kerberos\"]", "there is no provider"),
         ("providers = [\"Negotiate\", \"Negotiate:Kerberos\"]", "both use the scheme Negotiate"),
         ("anonymous = \"yes\"", "anonymous: wanted true or false"),
-        ("token-checking = \"require\"", "there is no `token-checking` in [[route]]"),
+        ("token-checking = \"require\"", "its token-checking is \"none\""),
+        ("token-checking = \"none\"", "token-checking: wanted one of \"require\""),
     ] {
         let problems = world.problems(&format!("{SAMPLE}[[route]]\npath = \"/x\"\n{line}\n"));
         assert!(problems.len() == 1 && problems[0].contains(wanted), "{problems:#?}");
     }
+    let allow = SAMPLE.replace("token-checking = \"none\"", "token-checking = \"allow\"");
+    let loaded = world.parse(&(allow + "[[route]]\npath = \"/bound\"\ntoken-checking = \"require\"\n")).unwrap();
+    let bound = |path: &str| {
+        let route = loaded.config.routes.iter().find(|route| route.path == path).unwrap();
+        route.policy(&loaded.config.authentication.policy).bound_only
+    };
+    assert_eq!((bound("/"), bound("/bound")), (false, true));
     // The same files under another way to sign in.
     let problems = world.problems(
         &(SAMPLE.to_owned()

@@ -205,6 +205,43 @@ impl World {
     }
 }
 
+#[tokio::test]
+async fn a_route_that_requires_counts_only_who_is_tied_whatever_the_rest_of_the_site_took() {
+    let world = World::new("route", BindingPolicy::Allow, TlsEnds::Here).await;
+    let gateway = &world.server.running.gateway;
+    let mut config = gateway.site().config.clone();
+    config.routes.insert(
+        0,
+        crate::config::Route {
+            path: "/bound".into(),
+            rules: vec![crate::gateway::authorize::Rule::allow_all()],
+            sign_in: crate::config::SignIn { bound_only: Some(true), ..Default::default() },
+            ..Default::default()
+        },
+    );
+    let site = crate::gateway::assemble::site(&config, &gateway.kept, Vec::new(), None).expect("a site");
+    gateway.site.store(std::sync::Arc::new(site));
+    for with in [With::Kerberos, With::Ntlm] {
+        // An identity that the connection has from a token that was tied to nothing.
+        let (mut client, right) = world.connect().await;
+        assert!(world.sign_in(&mut client, with, Presents::Nothing, &right).await.starts_with("HTTP/1.1 200 "));
+        assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 200 "));
+        assert!(client.get("/bound", "").await.0.starts_with("HTTP/1.1 401 "), "{with:?}");
+        // And from one that was.
+        let (mut client, right) = world.connect().await;
+        assert!(world.sign_in(&mut client, with, Presents::Right, &right).await.starts_with("HTTP/1.1 200 "));
+        assert!(client.get("/bound", "").await.0.starts_with("HTTP/1.1 200 "), "{with:?}");
+    }
+    // A token that comes to the route itself.
+    let (mut client, _) = world.connect().await;
+    let token = STANDARD.encode(world.ap_req(None));
+    let (head, _) = client.get("/bound", &format!("Authorization: Negotiate {token}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    assert!(world.server.told.lines().last().is_some_and(|line| line.ends_with("binding.missing")));
+    assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 401 "), "and nobody is known from it");
+    world.server.running.stop().await;
+}
+
 async fn get(client: &mut Client, scheme: &str, token: &[u8]) -> String {
     let token = STANDARD.encode(token);
     let headers = format!("User-Agent: a test/1.0\r\nAuthorization: {scheme} {token}\r\n");
