@@ -152,6 +152,27 @@ fn winbind_and_we_agree_on_two_hundred_logons() {
 }
 
 #[test]
+fn where_winbind_is_a_member_already_it_is_asked_in_our_place() {
+    let Some(domain) = Domain::shared("the ntlm-auth backend") else { return };
+    domain.member();
+    let sections = "[authentication]\nanonymous = false\n[authentication.windows]\nproviders = [\"NTLM\"]\n\n[ntlm]\ncomputer-name = \
+                    \"MEMBER\"\ndomain-name = \"CORP\"\n\n[[domain]]\nname = \"corp.example.test\"\nbackend = \"ntlm-auth\"\n\n\
+                    [[route]]\npath = \"/\"\nallow = { users = [\"*\"] }\n";
+    let site = Site::start(domain, "member", sections);
+    for (name, password, wanted, why) in [
+        ("alice", "Alice-Pw1", "200", "signed in"),
+        ("alice", "wrong", "401", "STATUS_WRONG_PASSWORD"),
+        ("carol", "Carol-Pw1", "401", "STATUS_ACCOUNT_DISABLED"),
+        ("erin", "Erin-Pw1", "401", "STATUS_PASSWORD_MUST_CHANGE"),
+    ] {
+        let (user, path) = (format!("CORP\\{name}:{password}"), format!("/{name}-{password}"));
+        let (code, page) = site.curl("FILE:/nonexistent", &["--ntlm", "-u", &user, &site.url(&path)]);
+        assert_eq!(code, wanted, "{name}: {page}");
+        site.log(1, |line| line["url"] == path && line["why"].as_str().is_some_and(|text| text.contains(why)));
+    }
+}
+
+#[test]
 fn the_groups_of_a_logon_are_those_of_token_groups() {
     if !has_python() {
         return;

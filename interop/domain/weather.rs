@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::ad::{DNS, Domain, REALM, Running, account, eventually, read};
 use crate::clients::ticket;
 use crate::peer::{IWA, here, present, run, shown, text};
-use crate::site::{Site, keytab_only};
+use crate::site::{Site, keytab_only, of_member};
 
 /// curl with a ticket from another host, by the site's address: the name server is the domain controller.
 fn get_with_ticket(site: &Site<'_>, host: &str, cache: &str) {
@@ -191,4 +191,49 @@ fn a_deleted_machine_account_is_said_with_the_remedy() {
     domain.ok("dc", &["samba-tool", "computer", "delete", &site.computer]);
     site.restart();
     unavailable(&site, &["iwa join"]);
+}
+
+#[test]
+fn rules_by_sid_go_on_without_the_directory_and_rules_by_name_answer_from_memory_or_not_at_all() {
+    let Some(domain) = Domain::own("rules by name without a directory") else { return };
+    let shown = domain.ok("dc", &["samba-tool", "group", "show", "Web Admins", "--attributes=objectSid"]);
+    let sid = shown.split("objectSid: ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a SID");
+    let (state, _) = domain.computer(std::time::Duration::ZERO);
+    let keytab = domain.path("keytabs/web.keytab");
+    let sections = format!(
+        "{}\n[[route]]\npath = \"/name\"\ninherit = false\nallow = {{ roles = ['CORP\\Web Admins'] }}\n\n[[route]]\npath = \
+         \"/sid\"\ninherit = false\nallow = {{ roles = [\"{sid}\"] }}\n",
+        of_member(&format!("keytab = \"{keytab}\""), &state)
+    );
+    let mut site = Site::start(&domain, "web", &sections);
+    // alice is a member by way of two other groups.
+    let (alice, bob) = (ticket(&domain, account("alice")), ticket(&domain, account("bob")));
+    let host = domain.new_host();
+    let get = |site: &Site<'_>, cache: &str, path: &str| {
+        let resolve = format!("web.corp.example.test:{}:192.0.2.20", site.port);
+        let arguments = ["-s", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}", "--negotiate", "-u", ":"];
+        let mut curl = domain.on(&host, "curl");
+        curl.args(arguments).args(["--resolve", &resolve, &site.url(path)]).env("KRB5CCNAME", cache);
+        text(&run(&mut curl, "", 90).stdout)
+    };
+    // Tickets for the service, while there is somebody to give them.
+    let both = |site: &Site<'_>, path: &str| (get(site, &alice, path), get(site, &bob, path));
+    let pair = |alice: &str, bob: &str| (alice.to_owned(), bob.to_owned());
+    assert_eq!(both(&site, "/sid"), pair("200", "403"));
+    eventually("the directory", 60, || match both(&site, "/name") {
+        found if found == pair("200", "403") => Ok(()),
+        found => Err(format!("{found:?}")),
+    });
+    domain.controller("STOP");
+    assert_eq!(both(&site, "/name"), pair("200", "403"));
+    assert_eq!(both(&site, "/sid"), pair("200", "403"));
+    // What was remembered is gone: never "allowed", and not "forbidden" either.
+    site.restart();
+    assert_eq!(both(&site, "/name"), pair("503", "503"));
+    assert_eq!(both(&site, "/sid"), pair("200", "403"));
+    domain.controller("CONT");
+    eventually("the directory", 90, || match both(&site, "/name") {
+        found if found == pair("200", "403") => Ok(()),
+        found => Err(format!("{found:?}")),
+    });
 }
