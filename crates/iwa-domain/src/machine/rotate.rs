@@ -193,13 +193,30 @@ pub async fn keep(
                 wait
             }
         };
+        if rest(&membership, wait, &mut stop).await {
+            return;
+        }
+    }
+}
+
+/// Waits, and looks meanwhile whether another process changed the password: the old one opens no channel any more. Says whether
+/// it is time to stop.
+async fn rest(membership: &Membership, wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        let look = until.min(tokio::time::Instant::now() + BETWEEN_GLANCES);
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep_until(look) => {}
             // A sender that is gone will not say it any more.
-            stopped = stop.wait_for(|stop| *stop) => {
-                let _ = stopped;
-                return;
-            }
+            _ = stop.wait_for(|stop| *stop) => return true,
+        }
+        if look == until {
+            return false;
+        }
+        match membership.refresh() {
+            Ok(true) => tracing::info!("another process changed the machine's account; it is read anew"),
+            // What was read before stays; it is said when there is something to do.
+            Ok(false) | Err(_) => {}
         }
     }
 }
@@ -377,5 +394,7 @@ fn jitter(most: Duration) -> Duration {
 }
 
 const DAY: u64 = 24 * 3600;
+/// How often the state is looked at.
+const BETWEEN_GLANCES: Duration = Duration::from_secs(2);
 /// How often the password's age is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(600);

@@ -436,6 +436,34 @@ fn a_domain_that_went_back_to_the_former_password_is_followed() {
     });
 }
 
+#[test]
+fn a_password_that_has_aged_is_changed_and_the_task_ends_when_it_is_told_to() {
+    run(async {
+        let world = World::new(2, 1, true);
+        let membership = Membership::of(world.dir(&Death::never(), Last::Done)).unwrap();
+        let port = world.port(&Death::never(), Last::Done);
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let task = rotate::keep(membership.clone(), &port, policy(), || NOW, stopping);
+        let watcher = async {
+            while membership.machine().current.kvno == 2 || membership.machine().pending.is_some() {
+                tokio::task::yield_now().await;
+            }
+            stop.send(true).unwrap();
+        };
+        tokio::join!(task, watcher);
+        assert_eq!(membership.machine().current.kvno, 3);
+        world.is_clean("kept");
+        // And one that has not aged, or never ages, is left alone.
+        for age in [None, Some(Duration::from_secs(3600))] {
+            let (stop, stopping) = tokio::sync::watch::channel(false);
+            let task = rotate::keep(membership.clone(), &port, Policy { age, ..policy() }, || NOW, stopping);
+            stop.send(true).unwrap();
+            task.await;
+            assert_eq!(membership.machine().current.kvno, 3);
+        }
+    });
+}
+
 /// On the file system of this machine.
 #[cfg(unix)]
 mod on_disk {
