@@ -213,10 +213,9 @@ async fn rest(membership: &Membership, wait: Duration, stop: &mut watch::Receive
         if look == until {
             return false;
         }
-        match membership.refresh() {
-            Ok(true) => tracing::info!("another process changed the machine's account; it is read anew"),
-            // What was read before stays; it is said when there is something to do.
-            Ok(false) | Err(_) => {}
+        // What cannot be read stays as it was; it is said when there is something to do.
+        if membership.refresh().is_ok_and(|changed| changed) {
+            tracing::info!("another process changed the machine's account; it is read anew");
         }
     }
 }
