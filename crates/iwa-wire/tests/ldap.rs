@@ -1,7 +1,5 @@
 //! LDAP messages whatever the bytes, filters and names whatever the values.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use iwa_wire::krb5::SequenceOf;
 use iwa_wire::ldap::filter::{Extensible, Substrings};
 use iwa_wire::ldap::{
