@@ -137,6 +137,8 @@ const fn of_logon(status: NtStatus) -> Status {
         NtStatus::NO_TRUST_LSA_SECRET => unavailable(0, win32::NO_TRUST_LSA_SECRET),
         NtStatus::NO_TRUST_SAM_ACCOUNT => unavailable(0, win32::NO_TRUST_SAM_ACCOUNT),
         NtStatus::TRUST_FAILURE => unavailable(0, win32::TRUST_FAILURE),
+        NtStatus::INTERNAL_ERROR => unavailable(0, win32::INTERNAL_ERROR),
+        NtStatus::INVALID_COMPUTER_NAME => unavailable(0, win32::INVALID_COMPUTERNAME),
         NtStatus::INSUFFICIENT_RESOURCES => unavailable(0, win32::NO_SYSTEM_RESOURCES),
         NtStatus::TRUSTED_RELATIONSHIP_FAILURE => unavailable(0, win32::TRUSTED_RELATIONSHIP_FAILURE),
         NtStatus::TRUSTED_DOMAIN_FAILURE => unauthorized(1, win32::TRUSTED_DOMAIN_FAILURE),
@@ -188,6 +190,7 @@ pub mod win32 {
     pub const ACCESS_DENIED: u32 = 5;
     pub const NOT_SUPPORTED: u32 = 50;
     pub const SEM_TIMEOUT: u32 = 121;
+    pub const INVALID_COMPUTERNAME: u32 = 1210;
     pub const NO_LOGON_SERVERS: u32 = 1311;
     pub const LOGON_FAILURE: u32 = 1326;
     pub const ACCOUNT_RESTRICTION: u32 = 1327;
@@ -199,6 +202,7 @@ pub mod win32 {
     pub const CANT_ACCESS_DOMAIN_INFO: u32 = 1351;
     pub const INVALID_SERVER_STATE: u32 = 1352;
     pub const NO_SUCH_DOMAIN: u32 = 1355;
+    pub const INTERNAL_ERROR: u32 = 1359;
     pub const LOGON_NOT_GRANTED: u32 = 1380;
     pub const LOGON_TYPE_NOT_GRANTED: u32 = 1385;
     pub const TIME_SKEW: u32 = 1398;
@@ -320,6 +324,8 @@ mod tests {
             (NtStatus::NO_TRUST_SAM_ACCOUNT, 1787),
             (NtStatus::TRUSTED_RELATIONSHIP_FAILURE, 1789),
             (NtStatus::TRUST_FAILURE, 1790),
+            (NtStatus::INTERNAL_ERROR, 1359),
+            (NtStatus::INVALID_COMPUTER_NAME, 1210),
             (NtStatus::INSUFFICIENT_RESOURCES, 1450),
         ];
         for (status, win32) in of_the_account {
