@@ -118,3 +118,22 @@ fn the_machine_password_is_changed_under_load_and_no_request_fails() {
     let left = administer(domain, &host, "leave", &state, &["--delete"], ADMIN.1);
     assert!(left.status.success(), "{}", shown(&left));
 }
+
+#[test]
+fn a_keytab_is_held_against_what_the_kdc_issues() {
+    let Some(domain) = Domain::shared("iwa keytab check") else { return };
+    let check = |keytab: &str| {
+        let file = domain.path(&format!("keytabs/{keytab}.keytab"));
+        let mut command = domain.on("web", IWA);
+        command.args(["keytab", "check", "-u", "alice", "--password-stdin", &file]).env("KRB5_CONFIG", "/nonexistent");
+        run(&mut command, &format!("{}\n", account("alice").password), 60)
+    };
+    let output = check("web");
+    assert!(output.status.success() && text(&output.stdout).contains("all is well"), "{}", shown(&output));
+    // Somebody changes the service's password, and nobody makes the keytab anew.
+    domain.ok("dc", &["samba-tool", "user", "setpassword", "svc-backend", "--newpassword=Another-Pw1"]);
+    let output = check("backend");
+    let said = shown(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("HTTP/backend.corp.example.test") && said.contains("key version 3"), "{said}");
+}

@@ -167,6 +167,16 @@ fn a_controller_is_stopped_hangs_and_comes_back_under_load() {
         unavailable(&site, &["dc1.corp.example.test"]);
         domain.start_controller();
         recovers(&site);
+        // Back as a controller that takes no NTLM at all.
+        let conf = domain.dir.join("dc/etc/smb.conf");
+        std::fs::write(&conf, read(&conf).replace("ntlm auth = ntlmv2-only", "ntlm auth = disabled")).expect("ours");
+        domain.controller("KILL");
+        domain.start_controller();
+        eventually("a refusal", 90, || match ntlm(&site) {
+            (code, _) if code == "401" => Ok(()),
+            (code, page) => Err(format!("{code}: {page}")),
+        });
+        site.log(1, |line| line["why"].as_str().is_some_and(|why| why.contains("STATUS_NTLM_BLOCKED")));
         over.store(true, Ordering::Relaxed);
         assert!(load.join().expect("Kerberos goes on") > 3);
     });
