@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::check::Page;
 
-/// Find a domain's controllers as this machine does, and say what they say of themselves.
+/// Find a domain's controllers as this machine does, and say what they say.
 ///
 /// Asks the DNS, and pings each controller by LDAP; needs no account and changes nothing. What a controller says here is not
 /// proven: signing in proves it. Exit status: 0 a controller answered, 1 none did, 2 wrong usage.
