@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use crate::ad::{ADMIN, DNS, Domain, account, eventually};
+use crate::ad::{ADMIN, DNS, Domain, REALM, account, eventually};
 use crate::clients::ticket;
 use crate::peer::{IWA, run, shown, text};
 use crate::site::{Site, rows};
@@ -122,18 +122,21 @@ fn the_machine_password_is_changed_under_load_and_no_request_fails() {
 #[test]
 fn a_keytab_is_held_against_what_the_kdc_issues() {
     let Some(domain) = Domain::shared("iwa keytab check") else { return };
-    let check = |keytab: &str| {
-        let file = domain.path(&format!("keytabs/{keytab}.keytab"));
+    let check = |file: &str| {
         let mut command = domain.on("web", IWA);
-        command.args(["keytab", "check", "-u", "alice", "--password-stdin", &file]).env("KRB5_CONFIG", "/nonexistent");
+        command.args(["keytab", "check", "-u", "alice", "--password-stdin", file]).env("KRB5_CONFIG", "/nonexistent");
         run(&mut command, &format!("{}\n", account("alice").password), 60)
     };
-    let output = check("web");
+    let output = check(&domain.path("keytabs/web.keytab"));
     assert!(output.status.success() && text(&output.stdout).contains("all is well"), "{}", shown(&output));
-    // Somebody changes the service's password, and nobody makes the keytab anew.
-    domain.ok("dc", &["samba-tool", "user", "setpassword", "svc-backend", "--newpassword=Another-Pw1"]);
-    let output = check("backend");
+    // Somebody changes the account's password, and nobody makes the keytab anew.
+    let (state, computer) = domain.computer(std::time::Duration::ZERO);
+    let keytab = format!("{state}/machine.keytab");
+    let output = check(&keytab);
+    assert!(output.status.success(), "{}", shown(&output));
+    domain.ok("dc", &["samba-tool", "user", "setpassword", &format!("{computer}$"), "--newpassword=Another-Pw1"]);
+    let output = check(&keytab);
     let said = shown(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("HTTP/backend.corp.example.test") && said.contains("key version 3"), "{said}");
+    assert!(said.contains(&format!("WRONG {computer}$@{REALM}")) && said.contains("make it anew"), "{said}");
 }
