@@ -45,7 +45,7 @@ pub(crate) enum User {
     All,
     /// `?`: whoever did not sign in.
     Anonymous,
-    /// `DOMAIN\name`; a domain is a NetBIOS name or a realm.
+    /// `DOMAIN\name`; a domain is the NetBIOS name of one of ours, or a realm.
     InDomain {
         /// The domain.
         domain: String,
@@ -285,7 +285,7 @@ impl Rule {
         if !self.verbs.is_empty() && !self.verbs.contains(verb) {
             return Match::No;
         }
-        if self.users.iter().any(|user| user.matches(subject, names)) {
+        if self.users.iter().any(|user| user.matches(subject, names, self.access)) {
             return Match::Yes;
         }
         // Nobody is in no group.
@@ -313,7 +313,7 @@ impl Rule {
 }
 
 impl User {
-    fn matches(&self, subject: Option<Subject<'_>>, names: &dyn Names) -> bool {
+    fn matches(&self, subject: Option<Subject<'_>>, names: &dyn Names, access: Access) -> bool {
         let (account, of_directory) = match (self, subject) {
             (Self::All, _) => return true,
             (Self::Anonymous, subject) => return subject.is_none(),
@@ -333,7 +333,11 @@ impl User {
                         Some(known) => is_of(account, known),
                         None if account.realm.as_ref().is_some_and(|realm| same(domain, realm)) => true,
                         None if names.is_own_domain(domain) => is_own(account, names),
-                        None => same(domain, &account.domain),
+                        // What a foreign KDC calls its domain in short can be any domain's name: good enough to keep out.
+                        None => {
+                            same(domain, &account.domain)
+                                && (access == Access::Deny || account.realm.is_none() || names.is_ours(account))
+                        }
                     }
             }
             Self::Upn(upn) => {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The machine WEB of realm EXAMPLE.TEST, whose group Staff has RID 1001.
+/// The machine WEB of realm EXAMPLE.TEST, whose group Staff has RID 1001, with a keytab of the realm CORP.EXAMPLE.TEST.
 struct Web;
 
 impl Names for Web {
@@ -19,7 +19,7 @@ impl Names for Web {
     }
 
     fn is_ours(&self, account: &Account) -> bool {
-        is_own(account, self)
+        is_own(account, self) || account.realm.as_deref() == Some("CORP.EXAMPLE.TEST")
     }
 
     fn is_own_domain(&self, domain: &str) -> bool {
@@ -236,12 +236,16 @@ fn users_of_a_domain_are_its_own_and_users_of_a_trusted_realm_are_themselves() {
         }
     }
     let trusted = of("TRUSTED", Some("TRUSTED.EXAMPLE.TEST"), TRUSTED);
-    for user in [
-        in_domain("TRUSTED", "alice"),
-        in_domain("trusted.example.test", "alice"),
-        User::Upn("alice@trusted.example.test".into()),
-    ] {
+    for user in [in_domain("trusted.example.test", "alice"), User::Upn("alice@trusted.example.test".into())] {
         assert!(let_in(&user, &trusted), "{user:?}");
+    }
+    // The short name of a domain that is not ours is that domain's word: whoever runs another trusted realm can say it, too.
+    // It keeps out and lets nobody in.
+    let short = in_domain("TRUSTED", "alice");
+    for foreign in [&trusted, &of("TRUSTED", Some("EVIL.EXAMPLE.TEST"), Some("S-1-5-21-6-6-6-1104"))] {
+        assert!(!let_in(&short, foreign));
+        let rules = [rule(Deny, std::slice::from_ref(&short)), rule(Allow, &[User::All])];
+        assert_eq!(decided(&rules, foreign, &[]), Denied { by: Some(0) });
     }
     // A UPN with a suffix of its own is our domain's word, or nobody's.
     let with = |account: Account| Account { upn: Some("ceo@mail.example.test".into()), ..account };
