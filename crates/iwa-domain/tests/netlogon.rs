@@ -371,6 +371,21 @@ async fn a_slow_controller_is_not_taken_for_a_dead_one_if_it_is_the_only_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_logon_without_end_is_not_held_against_a_controller_that_answers_others() {
+    let domain = Domain::new(1);
+    domain.within(1).await;
+    *domain.hosts[0].slow.lock().unwrap() = Duration::from_secs(50);
+    let netlogon = domain.netlogon.clone();
+    let endless = tokio::spawn(async move { netlogon.network(&response("alice", "Password")).await });
+    sleep(Duration::from_secs(1)).await;
+    *domain.hosts[0].slow.lock().unwrap() = Duration::ZERO;
+    domain.within(1).await;
+    let said = endless.await.unwrap().unwrap_err();
+    assert!(matches!(&said, LogonError::Unavailable(why) if why.contains("no answer in 10000 ms")), "{said:?}");
+    domain.within(1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_controller_is_asked_anew_without_anybody_noticing() {
     let domain = Domain::new(1);
     domain.within(1).await;

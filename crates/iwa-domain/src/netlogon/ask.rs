@@ -48,8 +48,9 @@ impl Inner {
             });
             true
         };
+        let begun = Instant::now();
         ask(&mut running, &mut asked);
-        let mut hedge = Instant::now() + self.config.hedge;
+        let mut hedge = begun + self.config.hedge;
         let mut more = true;
         loop {
             tokio::select! {
@@ -64,7 +65,7 @@ impl Inner {
                     };
                     match answer {
                         Ok(answer) => {
-                            self.answered(&dc, &asked, &failures);
+                            self.answered(&dc, &asked, &failures, begun);
                             return answer;
                         }
                         Err(failure) => {
@@ -84,7 +85,9 @@ impl Inner {
                     for dc in &asked {
                         if !failures.iter().any(|(host, _)| *host == dc.controller.host) {
                             let failure = Failure::Gone(silent.clone());
-                            self.failed(dc, &failure);
+                            if !dc.answered_since(begun) {
+                                self.failed(dc, &failure);
+                            }
                             failures.push((dc.controller.host.clone(), failure));
                         }
                     }
@@ -164,7 +167,7 @@ impl Inner {
     }
 
     /// It answered: it is asked first from now on, if who was asked before it is slow or gone.
-    fn answered(&self, dc: &Arc<Dc>, asked: &[Arc<Dc>], failures: &[(String, Failure)]) {
+    fn answered(&self, dc: &Arc<Dc>, asked: &[Arc<Dc>], failures: &[(String, Failure)], begun: Instant) {
         let host = &dc.controller.host;
         if dc.answered() {
             tracing::info!(controller = %host, "the domain controller verifies logons again");
@@ -178,7 +181,8 @@ impl Inner {
         drop(known);
         self.controllers.worked(host);
         let told = |other: &Arc<Dc>| failures.iter().any(|(host, _)| *host == other.controller.host);
-        for slow in asked.iter().filter(|other| !Arc::ptr_eq(other, dc) && !told(other)) {
+        let alive = |other: &Arc<Dc>| Arc::ptr_eq(other, dc) || other.answered_since(begun);
+        for slow in asked.iter().filter(|other| !alive(other) && !told(other)) {
             let why = format!("no answer in {} ms, while {host} answered", self.config.hedge.as_millis());
             self.failed(slow, &Failure::Gone(why));
         }

@@ -32,6 +32,8 @@ pub(super) struct Dc {
 struct Now {
     idle: Vec<Idle>,
     resting: Option<Resting>,
+    /// When it answered a call last.
+    answered: Option<Instant>,
 }
 
 /// A session, and where it was opened.
@@ -278,7 +280,15 @@ impl Dc {
     }
 
     fn put_idle(&self, connection: Connection, of: Arc<Opened>) {
-        self.now().idle.push(Idle { connection, of, since: Instant::now() });
+        let since = Instant::now();
+        let mut now = self.now();
+        now.answered = Some(since);
+        now.idle.push(Idle { connection, of, since });
+    }
+
+    /// Whether it answered anybody since then: one logon that takes long, over a trust say, is no sign that it is dead.
+    pub(super) fn answered_since(&self, begun: Instant) -> bool {
+        self.now().answered.is_some_and(|answered| answered > begun)
     }
 
     /// Why it is left in peace now, if it is.
