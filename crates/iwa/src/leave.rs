@@ -17,7 +17,7 @@ use crate::user::{Failure, finish};
 /// usage.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The domain's DNS name: corp.example.com.
+    /// The domain's DNS name: corp.example.test.
     #[arg(value_name = "DOMAIN")]
     domain: String,
     #[command(flatten)]

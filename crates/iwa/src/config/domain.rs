@@ -124,12 +124,12 @@ impl<'a> Reading<'a> {
             Some(At { value, span }) => {
                 self.report.error(
                     span.clone(),
-                    format!("name: wanted the domain's DNS name, such as \"corp.example.com\"; found \"{value}\""),
+                    format!("name: wanted the domain's DNS name, such as \"corp.example.test\"; found \"{value}\""),
                 );
                 false
             }
             None => {
-                self.report.error(section.span(), "[[domain]] needs `name`, for example name = \"corp.example.com\"");
+                self.report.error(section.span(), "[[domain]] needs `name`, for example name = \"corp.example.test\"");
                 false
             }
         };

@@ -23,7 +23,7 @@ use crate::user::{Failure, password_from};
 /// Who administers the domain.
 #[derive(clap::Args, Debug)]
 pub(crate) struct AdminArgs {
-    /// The administrator: Administrator, CORP\Administrator or administrator@corp.example.com. The password is asked for.
+    /// The administrator: Administrator, CORP\Administrator or administrator@corp.example.test. The password is asked for.
     #[arg(short = 'U', long, value_name = "NAME")]
     user: Option<String>,
     /// Read the administrator's password from standard input.

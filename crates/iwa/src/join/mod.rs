@@ -20,7 +20,7 @@ use crate::user::{Failure, finish};
 /// or with --dry-run possible; 1 not done; 2 wrong usage.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The domain's DNS name: corp.example.com.
+    /// The domain's DNS name: corp.example.test.
     #[arg(value_name = "DOMAIN")]
     domain: String,
     #[command(flatten)]

@@ -20,7 +20,7 @@ use crate::user::Failure;
 /// have died. Exit status: 0 done; 1 not done, and nothing is lost; 2 wrong usage.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// The domain's DNS name: corp.example.com.
+    /// The domain's DNS name: corp.example.test.
     #[arg(value_name = "DOMAIN")]
     domain: String,
     #[command(flatten)]
