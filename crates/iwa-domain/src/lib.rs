@@ -1,4 +1,16 @@
-//! Who answers for accounts: local accounts and KDCs now; other servers of a domain have their place beside them.
+//! Who answers for accounts, and how they are asked.
+//!
+//! | who | where |
+//! |---|---|
+//! | this machine: its own accounts, and a KDC for them | [`local`], [`kdc_server`], [`kdc_db`] |
+//! | a domain's controllers: which there are, and where | [`locate`], [`dns`], [`ldap_ping`], [`controller`] |
+//! | - Kerberos, with the client's caches and keytabs | [`kdc`], [`krb5_conf`], [`credentials`] |
+//! | - NTLM, through a secure channel | [`netlogon`], [`rpc`] |
+//! | - names and SIDs | [`ldap`], [`names`] |
+//! | - the machine's own account: joining, its password, its keys | [`machine`] |
+//! | an LDAP directory that is no domain | [`directory`] |
+//! | Samba's winbind on this machine | `ntlm_auth` |
+//! | TLS to all of them | [`tls`] |
 #![forbid(unsafe_code)]
 
 pub mod controller;
