@@ -1,7 +1,7 @@
 //! Carrying messages to KDCs: UDP, then TCP with four bytes of length. RFC 4120 7.2.
 //!
 //! Which KDCs a realm has is configured or read from a krb5.conf ([`Krb5Conf`]); else it is known by whoever knows the domain's
-//! controllers; else the DNS is asked ([`find`]), if that is allowed.
+//! controllers; else the DNS is asked (`find`), if that is allowed.
 
 mod find;
 
