@@ -1,5 +1,9 @@
 //! Configurations, right and wrong: what is told of them, and where.
 
+mod directory;
+mod domain;
+mod sample;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -299,91 +303,6 @@ fn the_kdcs_signatures_are_checked_by_whoever_has_its_key() {
     }
 }
 
-/// A configuration of a machine that joined a domain and has nothing else.
-const JOINED: &str = r#"
-[server]
-listen = ["127.0.0.1:8080"]
-
-[[domain]]
-name = "corp.example.test"
-state = "domains/corp.example.test"
-
-[[route]]
-path = "/"
-files = "www"
-"#;
-
-#[test]
-fn a_joined_machine_needs_nothing_but_the_domains_name() {
-    let world = World::new();
-    let loaded = world.parse(JOINED).unwrap();
-    assert_eq!(loaded.warnings, []);
-    let config = loaded.config;
-    assert_eq!(config.kerberos, Some(Kerberos::default()), "its keys are in the domain's state");
-    assert_eq!(config.keytabs(), [world.0.join("domains/corp.example.test/machine.keytab")]);
-    assert_eq!(config.authentication.policy.providers, [Provider::Negotiate, Provider::Ntlm]);
-    // [kerberos] without a keytab is fine then, and with one both are taken.
-    let with = |section: &str| world.parse(&format!("{JOINED}[kerberos]\n{section}\n")).unwrap().config.keytabs().len();
-    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
-    for wanted in [
-        "corp.example.test (CORP): this machine is WEB$ there, web.corp.example.test",
-        "key version 2; the server changes it when it is 30 d old",
-        "NTLM and Basic are asked of them, 8 at a time, 256 may wait",
-        "Kerberos goes on, NTLM and Basic are answered 503",
-        "tickets for HTTP on any host are taken",
-    ] {
-        assert!(page.contains(wanted), "{wanted}\n{page}");
-    }
-    assert_eq!((with("clock-skew = \"1 min\""), with("keytab = \"http.keytab\"")), (1, 2));
-}
-
-#[test]
-fn what_is_wrong_with_a_domain_is_told() {
-    let world = World::new();
-    for (from, to, wanted) in [
-        ("name = \"corp.example.test\"\n", "", "[[domain]] needs `name`"),
-        ("\"corp.example.test\"", "\"other.example.test\"", "and not to other.example.test"),
-        ("\"corp.example.test\"", "\"CORP\"", "wanted the domain's DNS name"),
-        ("\"corp.example.test\"", "\"corp example.test\"", "wanted the domain's DNS name"),
-        ("\"domains/corp.example.test\"", "\"www\"", "has not joined corp.example.test"),
-        ("\"domains/corp.example.test\"", "\"www\"", "`iwa join corp.example.test -U Administrator`"),
-        ("[[route]]", "servers = [\"dc 1\"]\n[[route]]", "wanted domain controllers"),
-        ("[[route]]", "site = \"a.b\"\n[[route]]", "wanted the name of a site"),
-        ("[[route]]", "dns = [\"ns.example.test\"]\n[[route]]", "wanted addresses such as"),
-        ("[[route]]", "password-age = \"5 min\"\n[[route]]", "wanted at least an hour"),
-        ("[[route]]", "logons-in-flight = 100000\n[[route]]", "wanted 1 to 256"),
-        ("[[route]]", "backend = \"winbind\"\n[[route]]", "one of \"netlogon\", \"ntlm-auth\""),
-        ("[[route]]", "[domain.ldap]\ntls = \"none\"\n[[route]]", "one of \"sasl\""),
-        ("[[route]]", "[domain.ldap]\ntls = \"ldaps\"\nca = \"gone.pem\"\n[[route]]", "ca: "),
-        (
-            "[[route]]",
-            "[[domain]]\nname = \"CORP.Example.Test.\"\nstate = \"domains/corp.example.test\"\n[[route]]",
-            "two domains corp.example.test",
-        ),
-    ] {
-        let problems = world.problems(&JOINED.replacen(from, to, 1));
-        assert!(problems.iter().any(|problem| problem.contains("Error") && problem.contains(wanted)), "{problems:#?}");
-    }
-    let problems = world.problems(&JOINED.replace("[[route]]", "password-age = 0\n[[route]]"));
-    assert!(problems[0].contains("Warning") && problems[0].contains("never changed"), "{problems:#?}");
-    let problems = world.problems(&JOINED.replace("\"www\"", "\"domains\""));
-    assert!(problems[0].contains("the machine's secrets"), "{problems:#?}");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_machines_secret_that_others_may_read_is_told() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let world = World::new();
-    let secret = world.0.join("domains/corp.example.test/machine.json");
-    fs::set_permissions(secret, fs::Permissions::from_mode(0o644)).unwrap();
-    let problems = world.problems(JOINED);
-    assert!(
-        problems.len() == 1 && problems[0].contains("Error state: ") && problems[0].contains("0644"),
-        "{problems:#?}"
-    );
-}
-
 #[test]
 fn every_problem_is_told_at_once_with_its_place() {
     let world = World::new();
@@ -630,7 +549,7 @@ fn logs_that_do_not_exist_yet_are_not_put_where_they_are_served() {
 #[test]
 fn no_file_however_mutilated_makes_the_reader_panic() {
     let world = World::new();
-    let whole = adapted(&world, &repository_sample());
+    let whole = sample::adapted(&world, &sample::repository_sample());
     let start = whole.find("[kerberos]").unwrap();
     for cut in (0..whole.len()).step_by(41).filter(|&cut| whole.is_char_boundary(cut)) {
         let _ = world.parse(&whole[..cut]);
@@ -681,193 +600,5 @@ fn a_route_covers_itself_and_what_is_below_it() {
         ("/admin", "/", false),
     ] {
         assert_eq!(covers(route, path), covered, "{route} {path}");
-    }
-}
-
-fn repository_sample() -> String {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../iwa.toml");
-    fs::read_to_string(file).unwrap()
-}
-
-/// The sample with its paths changed to those of `world`.
-fn adapted(world: &World, sample: &str) -> String {
-    fs::create_dir_all(world.0.join("log")).unwrap();
-    super::tls::tests::write_certificate(world, &["web.example.test"]);
-    let password = world.0.join("ldap-reader");
-    fs::write(&password, "secret\n").unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    [
-        ("/etc/iwa/http.keytab", "http.keytab"),
-        ("/var/lib/iwa", "state"),
-        ("/var/lib/iwa/domains/corp.example.test", "domains/corp.example.test"),
-        ("/srv/www", "www"),
-        ("/srv/reports", "www/in"),
-        ("/var/log/iwa", "log"),
-        ("/etc/iwa/web.pem", "web.pem"),
-        ("/etc/iwa/web.key", "web.key"),
-        ("/etc/nginx/web.pem", "web.pem"),
-        ("/etc/iwa/ldap-ca.pem", "web.pem"),
-        ("/etc/iwa/ldap-reader", "ldap-reader"),
-    ]
-    .into_iter()
-    .fold(sample.to_owned(), |text, (from, to)| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")))
-}
-
-#[test]
-fn the_sample_of_the_repository_loads_without_a_word() {
-    let world = World::new();
-    let loaded = world.parse(&adapted(&world, &repository_sample())).unwrap();
-    assert_eq!(loaded.warnings, []);
-    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &loaded.config);
-    for wanted in [
-        "listen       http://127.0.0.1:8080 (this machine only)",
-        "anonymous    no: ",
-        "provider     1. Negotiate: Kerberos, or NTLM",
-        "provider     2. NTLM: ",
-        "HTTP/web.example.test@EXAMPLE.TEST kvno 3: aes256-cts-hmac-sha1-96",
-        "machine WEB, realm EXAMPLE.TEST",
-        "1 account (0 disabled), 1 group",
-        "locked out for 10 min after 10 failures within 10 min",
-        "route        / serves ",
-        "to everybody who signs in",
-        "to nobody else",
-        "log          none in files",
-    ] {
-        assert!(page.contains(wanted), "{wanted}\n{page}");
-    }
-}
-
-#[test]
-fn what_the_sample_says_of_defaults_is_true() {
-    let world = World::new();
-    // A line that is commented out and has the form of a setting or a section becomes one.
-    let mut sections = 0;
-    let live: Vec<_> = repository_sample()
-        .lines()
-        .map(|line| {
-            let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
-            let key = rest.split(" = ").next().unwrap_or_default();
-            let setting = rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-            let section = rest.starts_with('[') && rest.contains(']');
-            let continued = rest.starts_with("  \"");
-            sections += usize::from(section);
-            if (setting && key != "truncate-size") || section || continued { rest.to_owned() } else { line.to_owned() }
-        })
-        .collect();
-    assert_eq!(sections, 11 + 4);
-    let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
-    let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { tls, authentication, kerberos, accounts, domains, directory, log, limits, ntlm, .. } = loaded.config;
-    assert_eq!(tls.unwrap().handshake_timeout, Tls::HANDSHAKE_TIMEOUT);
-    let policy = iwa_http::Policy::default();
-    assert_eq!(authentication.policy.persist_non_ntlm, policy.persist_non_ntlm);
-    assert_eq!(authentication.policy.persist_single_request, policy.persist_single_request);
-    assert_eq!(authentication.policy.proxy_pins_connections, policy.proxy_pins_connections);
-    assert_eq!(authentication.policy.basic_realm, None);
-    assert_eq!(authentication.token_checking, iwa_auth::BindingPolicy::default());
-    let wanted = Kerberos {
-        service_names: vec!["HTTP/web.example.test".to_owned()],
-        client_realms: iwa_auth::krb5::acceptor::ClientRealms::Listed(vec!["EXAMPLE.TEST".to_owned()]),
-        ..Kerberos::with_keytab(world.0.join("http.keytab"))
-    };
-    assert_eq!(kerberos, Some(wanted));
-    let directory = directory.unwrap();
-    assert_eq!(
-        (directory.user_attribute.as_str(), directory.host.as_str(), directory.port),
-        ("uid", "ldap.example.test", 636)
-    );
-    assert_eq!((directory.timeout, directory.lockout), (Duration::from_secs(5), iwa_domain::local::Lockout::default()));
-    assert_eq!(directory.sids, ["sambaSID", "ipaNTSecurityIdentifier"]);
-    let base = iwa_domain::directory::name::Name::parse("ou=groups,dc=example,dc=test");
-    assert_eq!(directory.groups, iwa_domain::directory::GroupConfig { base, ..Default::default() });
-    let domain = Domain {
-        state: world.0.join("domains/corp.example.test"),
-        servers: vec!["dc1.corp.example.test".to_owned(), "dc2.corp.example.test".to_owned()],
-        site: Some("Default-First-Site-Name".to_owned()),
-        dns: vec!["192.0.2.53:53".parse().unwrap()],
-        ..Domain::named("corp.example.test")
-    };
-    assert_eq!(domains, [domain]);
-    assert_eq!(
-        Domain::named("corp.example.test").state,
-        std::path::Path::new("/var/lib/iwa/domains/corp.example.test"),
-        "as the sample says"
-    );
-    assert_eq!(accounts.unwrap().lockout, Lockout::default());
-    assert_eq!(limits, Limits::default());
-    assert_eq!(log, Log { dir: Some(world.0.join("log")), ..Log::default() });
-    let names = Ntlm::default();
-    assert_eq!((ntlm.clock_skew, ntlm.challenge_age), (names.clock_skew, names.challenge_age));
-}
-
-/// `[directory]` with these lines in place of the usual, and a rule for these roles.
-fn with_directory(world: &World, change: (&str, &str), roles: &str) -> String {
-    let password = world.0.join("reader-password");
-    fs::write(&password, "secret\n").unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let directory = r#"
-[directory]
-name = "LDAP"
-url = "ldaps://ldap.example.test"
-reader = "cn=reader,o=x"
-password-file = "reader-password"
-base = "o=x"
-nt-hash = "sambaNTPassword"
-[directory.groups]
-base = "ou=groups,o=x"
-"#;
-    format!(
-        "[server]\nlisten = [\"127.0.0.1:8080\"]\n{}\n[[route]]\npath = \"/\"\nallow = {{ roles = [{roles}] }}\n",
-        directory.replace(change.0, change.1)
-    )
-}
-
-#[test]
-fn a_directory_brings_ntlm_and_rules_by_name_and_by_dn() {
-    let world = World::new();
-    let roles = r#"'ldap\Web  Admins', "CN=Bosses, OU=Hidden, O=X""#;
-    let Loaded { config, warnings } = world.parse(&with_directory(&world, ("", ""), roles)).unwrap();
-    assert_eq!(warnings, []);
-    assert_eq!(config.authentication.policy.providers, [iwa_http::Provider::Negotiate, iwa_http::Provider::Ntlm]);
-    let wanted = [
-        Role::InDirectory { domain: "ldap".into(), name: "web admins".into() },
-        Role::Dn("cn=bosses,ou=hidden,o=x".into()),
-    ];
-    assert_eq!(config.routes[0].rules[0].roles, wanted);
-    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
-    assert!(
-        page.contains("NTLM by the NT hash in sambaNTPassword") && page.contains("members of cn=bosses,ou=hidden,o=x"),
-        "{page}"
-    );
-}
-
-#[test]
-fn what_is_wrong_with_a_directory_is_told() {
-    let world = World::new();
-    #[cfg(unix)]
-    {
-        fs::write(world.0.join("open"), "secret").unwrap();
-        fs::set_permissions(world.0.join("open"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-    }
-    for (change, roles, wanted) in [
-        (("ldaps://", "ldap://"), "'LDAP\\x'", "do not travel in clear"),
-        (("ldaps://ldap.example.test", "ldaps://ldap.example.test/o=x"), "'LDAP\\x'", "url: wanted"),
-        (("\"LDAP\"", "\"L\\\\DAP\""), "'x'", "name: wanted up to 15 letters"),
-        (("cn=reader,o=x", "reader"), "'LDAP\\x'", "reader: wanted a DN"),
-        (("reader-password", "nowhere"), "'LDAP\\x'", "password-file: "),
-        (("reader-password", "open"), "'LDAP\\x'", "chmod 600"),
-        (("sambaNTPassword", "samba)(NT"), "'LDAP\\x'", "nt-hash: wanted the name of an attribute"),
-        (("[directory.groups]\nbase = \"ou=groups,o=x\"", ""), "'LDAP\\x'", "have names only below `base`"),
-        (("", ""), "\"cn=staff\"", "is not the DN of a group"),
-        (("", ""), "'Staff'", "a group of the directory is written"),
-        (("name = \"LDAP\"", "name = \"builtin\""), "'builtin\\x'", "give it a name of its own"),
-        (("nt-hash", "nt-hsah"), "'LDAP\\x'", "did you mean `nt-hash`"),
-        (("name = \"LDAP\"", ""), "'x'", "[directory] needs `name`"),
-    ] {
-        let problems = world.parse(&with_directory(&world, change, roles)).unwrap_err();
-        let told: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
-        assert!(told.iter().any(|message| message.contains(wanted)), "{wanted}: {told:#?}");
     }
 }

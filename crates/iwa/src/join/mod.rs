@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Another name of the service: a host, or CLASS/HOST. May be given several times.
     #[arg(long = "service-name", value_name = "HOST")]
     service_names: Vec<String>,
-    /// The container for the account, if it is made: OU=Web,DC=corp,DC=example,DC=com.
+    /// The container for the account, if it is made: OU=Web,DC=corp,DC=example,DC=test.
     #[arg(long, value_name = "DN")]
     ou: Option<String>,
     /// Take over an account that says it is another host's.
