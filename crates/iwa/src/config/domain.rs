@@ -19,7 +19,7 @@ pub(crate) struct Domain {
     pub(crate) name: String,
     /// `state`: the directory that `iwa join` wrote.
     pub(crate) state: PathBuf,
-    /// `servers`: domain controllers by name, in place of those that DNS knows.
+    /// `servers`: domain controllers by name or address, in place of those that DNS knows.
     pub(crate) servers: Vec<String>,
     /// `site`: the site whose controllers are asked first; otherwise the one that a controller says this machine is in.
     pub(crate) site: Option<String>,
