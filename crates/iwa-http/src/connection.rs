@@ -54,6 +54,12 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Whether it is TLS that ends here.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether a password may travel on it: over TLS, or without leaving this machine.
     #[must_use]
     pub fn keeps_secrets(&self) -> bool {

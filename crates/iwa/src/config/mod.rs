@@ -18,6 +18,7 @@ mod domain;
 mod kerberos;
 mod keytab;
 mod mapping;
+mod proxy;
 mod raw;
 mod read;
 mod routes;
@@ -42,6 +43,7 @@ use crate::gateway::terminators::Terminator;
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
 pub(crate) use keytab::KeytabSummary;
+pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
 
@@ -218,6 +220,8 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// `files`: the directory that is served; without one, a page that says who the visitor is.
     pub(crate) files: Option<PathBuf>,
+    /// `proxy`: the application that requests go on to.
+    pub(crate) proxy: Option<Proxy>,
     /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
     /// everybody may whom authentication lets through (IIS's factory rule).
     pub(crate) rules: Vec<Rule>,

@@ -12,7 +12,7 @@ use iwa_domain::local::name::same;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
-use super::{Authentication, Route, SignIn, value};
+use super::{Authentication, Proxy, Route, SignIn, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
 use crate::gateway::names::DomainGroup;
 use crate::gateway::path::covers;
@@ -42,6 +42,7 @@ impl<'a> Reading<'a> {
                 }
                 dir
             });
+            let proxy = self.proxy(&section);
             let sign_in = self.sign_in(&section, have, authentication);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
             let mut rules = Vec::new();
@@ -58,7 +59,7 @@ impl<'a> Reading<'a> {
                     self.report
                         .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
-                written.push(Written { path, files, inherit, rules, sign_in });
+                written.push(Written { path, files, proxy, inherit, rules, sign_in });
             }
             section.finish();
         }
@@ -273,7 +274,13 @@ impl<'a> Reading<'a> {
                 }
                 rules.extend(above.rules.iter().map(|rule| rule.value.clone()));
             }
-            routes.push(Route { path: route.path.clone(), files: route.files.clone(), rules, sign_in });
+            routes.push(Route {
+                path: route.path.clone(),
+                files: route.files.clone(),
+                proxy: route.proxy.clone(),
+                rules,
+                sign_in,
+            });
         }
         routes.reverse();
         routes
@@ -304,6 +311,7 @@ impl<'a> Reading<'a> {
 struct Written {
     path: String,
     files: Option<PathBuf>,
+    proxy: Option<Proxy>,
     inherit: bool,
     rules: Vec<At<Rule>>,
     sign_in: SignIn,

@@ -21,6 +21,7 @@ use super::files::Files;
 use super::keytabs::Keytabs;
 use super::logons::Logons;
 use super::names;
+use super::proxy::Proxy;
 use super::replay::ReplayMemory;
 use super::site::{Content, Route, Site};
 use super::terminators::Terminators;
@@ -95,9 +96,10 @@ pub(crate) fn site(
     let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
     let routes = config.routes.iter().map(|route| {
-        let content = match &route.files {
-            Some(files) => Content::Files(Files::new(files.clone(), &route.path)),
-            None => Content::Whoami,
+        let content = match (&route.files, &route.proxy) {
+            (_, Some(proxy)) => Content::Proxy(Proxy::new(proxy.upstream.clone())),
+            (Some(files), None) => Content::Files(Files::new(files.clone(), &route.path)),
+            (None, None) => Content::Whoami,
         };
         let other = route.sign_in.policy(&config.authentication.policy);
         let authenticator = other.map(|policy| authenticator.with_policy(policy));

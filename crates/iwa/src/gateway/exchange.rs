@@ -34,8 +34,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) identity: Option<&'a Identity>,
     /// What an application calls them, where a rule says.
     pub(crate) mapped: Option<&'a str>,
-    /// Whether this request proved it (else its connection did).
-    pub(crate) by_token: bool,
+    /// By what they are known.
+    pub(crate) proved: Proved,
     /// The scheme that failed or is under way.
     pub(crate) scheme: Option<&'static str>,
     /// Whom the client claimed to be before it failed. Not proven.
@@ -48,6 +48,26 @@ pub(crate) struct Exchange<'a> {
     pub(crate) unbound: Option<u64>,
     /// What the operator should know although nothing failed.
     pub(crate) note: Option<&'a str>,
+}
+
+/// By what somebody is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Proved {
+    /// This very request brought a token.
+    Request,
+    /// An earlier request of the connection did.
+    #[default]
+    Connection,
+}
+
+impl Proved {
+    /// One word, for logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Connection => "connection",
+        }
+    }
 }
 
 /// Whoever writes the logs. Called once a request, on the task of its connection: it must not block for long.

@@ -20,9 +20,10 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tower_http::services::ServeDir;
 use tower_http::services::fs::{Backend, DefaultServeDirFallback, File};
 
+use super::body::Body;
 use super::pages;
 use super::path::{Path, encode};
-use super::site::{Body, Visitor};
+use super::site::Visitor;
 
 /// A directory, through tower-http's file service: index, ranges, content types, conditional requests.
 pub(crate) struct Files {
@@ -39,7 +40,8 @@ impl Files {
 
     /// Answers a request for `path`.
     pub(super) async fn answer(&self, request: &Parts, path: &Path<'_>, visitor: Visitor<'_>) -> Response<Body> {
-        let Visitor { id, identity, .. } = visitor;
+        let Visitor { id, .. } = visitor;
+        let identity = visitor.identity.map(|identity| &**identity);
         let missing = || pages::refusal(Status::served(StatusCode::NOT_FOUND), id, identity);
         if path.hidden() {
             return missing();
@@ -72,7 +74,7 @@ impl Files {
                 page
             }
             Ok(response) => {
-                let mut response = response.map(Body::Right);
+                let mut response = response.map(Body::File);
                 if identity.is_some() {
                     // A connection that is signed in sends no Authorization, which is what keeps shared caches off.
                     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));

@@ -1,4 +1,4 @@
-//! One request: route, authenticate, authorize, answer, record. Whatever happens, it fails closed and alone.
+//! One request: read, decide, answer, record. Whatever happens, it fails closed and alone.
 
 use core::future::poll_fn;
 use core::panic::AssertUnwindSafe;
@@ -14,15 +14,18 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use iwa_auth::reject::{Internal, Malformed, Reason, Unavailable};
-use iwa_auth::{Binding, BindingPolicy, Identity};
-use iwa_http::{Admitted, Connection, Os, Outcome, Refused, Status, System as _};
+use iwa_auth::reject::{Internal, Malformed, Reason};
+use iwa_auth::{Binding, Identity};
+use iwa_http::{Connection, Os, Refused, Status, System as _};
 
 use super::Gateway;
-use super::exchange::{Exchange, RequestId};
+use super::body::Body;
+use super::decide::{Admission, Asked, Decision, decide};
+use super::exchange::{Exchange, Proved, RequestId};
+use super::front::Front;
 use super::pages;
 use super::path::Path;
-use super::site::{Body, Denied, Visitor};
+use super::site::Visitor;
 
 /// Answers one request of a connection.
 pub(crate) async fn handle(
@@ -34,7 +37,8 @@ pub(crate) async fn handle(
     let clock = Instant::now();
     let id = gateway.next_request();
     let (request, body) = request.into_parts();
-    let mut answer = match unless_it_panics(answer(&gateway, &connection, id, &request)).await {
+    let mut body = Some(body);
+    let mut answer = match unless_it_panics(answer(&gateway, &connection, id, &request, &mut body)).await {
         Some(answer) => answer,
         None => {
             let refused = Answer::refused(id, Internal::Panic.into());
@@ -62,7 +66,7 @@ pub(crate) async fn handle(
             .or_else(|| headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()),
         identity: answer.identity.as_deref(),
         mapped: answer.name.as_deref(),
-        by_token: answer.by_token,
+        proved: answer.proved,
         scheme: answer.scheme,
         claimed: answer.claimed.as_deref(),
         reason: answer.reason.as_ref(),
@@ -70,7 +74,12 @@ pub(crate) async fn handle(
         unbound: answer.unbound,
         note: answer.note.as_deref(),
     });
-    let stays = !answer.close && leave_nothing_behind(&request, body, answer.keep_connection).await;
+    // A body that went on to an upstream is read there, or ends with its connection.
+    let stays = !answer.close
+        && match body {
+            Some(body) => leave_nothing_behind(&request, body, answer.keep_connection).await,
+            None => true,
+        };
     if !stays {
         answer.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -78,33 +87,33 @@ pub(crate) async fn handle(
 }
 
 /// An answer, and what the log is told of it.
-struct Answer {
-    response: Response<Body>,
-    status: Status,
-    identity: Option<Arc<Identity>>,
+pub(crate) struct Answer {
+    pub(super) response: Response<Body>,
+    pub(super) status: Status,
+    pub(super) identity: Option<Arc<Identity>>,
     /// What an application calls them, where a rule says.
-    name: Option<String>,
-    by_token: bool,
-    scheme: Option<&'static str>,
-    claimed: Option<String>,
-    reason: Option<Reason>,
-    binding: Binding,
-    unbound: Option<u64>,
-    note: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) proved: Proved,
+    pub(super) scheme: Option<&'static str>,
+    pub(super) claimed: Option<String>,
+    pub(super) reason: Option<Reason>,
+    pub(super) binding: Binding,
+    pub(super) unbound: Option<u64>,
+    pub(super) note: Option<String>,
     /// The connection is of no further use.
-    close: bool,
+    pub(super) close: bool,
     /// The connection carries a handshake.
-    keep_connection: bool,
+    pub(super) keep_connection: bool,
 }
 
 impl Answer {
-    fn of(response: Response<Body>, status: Status) -> Self {
+    pub(super) fn of(response: Response<Body>, status: Status) -> Self {
         Self {
             response,
             status,
             identity: None,
             name: None,
-            by_token: false,
+            proved: Proved::default(),
             scheme: None,
             claimed: None,
             reason: None,
@@ -116,12 +125,12 @@ impl Answer {
         }
     }
 
-    fn refused(id: RequestId, reason: Reason) -> Self {
+    pub(super) fn refused(id: RequestId, reason: Reason) -> Self {
         let status = Status::of(&reason);
         Self { reason: Some(reason), ..Self::of(pages::refusal(status, id, None), status) }
     }
 
-    fn challenge(id: RequestId, refused: Refused) -> Self {
+    pub(super) fn challenge(id: RequestId, refused: Refused) -> Self {
         let mut response = pages::refusal(refused.status, id, None);
         for line in refused.challenges {
             response.headers_mut().append(WWW_AUTHENTICATE, line);
@@ -137,7 +146,13 @@ impl Answer {
     }
 }
 
-async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, request: &Parts) -> Answer {
+async fn answer(
+    gateway: &Gateway,
+    connection: &Connection,
+    id: RequestId,
+    request: &Parts,
+    body: &mut Option<Incoming>,
+) -> Answer {
     if request.version == Version::HTTP_11 && request.headers.get_all(HOST).iter().count() != 1 {
         // RFC 9112 3.2.
         return Answer {
@@ -154,59 +169,26 @@ async fn answer(gateway: &Gateway, connection: &Connection, id: RequestId, reque
         }
     };
     let site = gateway.site();
-    let Some(route) = site.find(&path) else {
-        let status = Status::served(StatusCode::NOT_FOUND);
-        return Answer::of(pages::refusal(status, id, None), status);
+    let front = Front::of(connection, request);
+    let asked = Asked {
+        id,
+        connection,
+        front: &front,
+        method: &request.method,
+        path: &path,
+        version: request.version,
+        headers: &request.headers,
     };
-    let authenticator = route.authenticator(&site);
-    let Admitted { identity, by_token, final_token, delegated: _, binding, note } =
-        match authenticator.authenticate(connection, request.version, &request.headers).await {
-            Outcome::Admitted(admitted) => admitted,
-            Outcome::Refused(refused) => return Answer::challenge(id, *refused),
+    let Admission { route, identity, name, proved, final_token, delegated: _, binding, unbound, note } =
+        match decide(gateway, &site, &asked).await {
+            Decision::Admitted(admission) => *admission,
+            Decision::Answered(answer) => return *answer,
         };
-    let mut note = note.map(str::to_owned);
-    let mut unbound = None;
-    if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
-        (binding, site.config.authentication.token_checking, &identity)
-    {
-        let (all, why) = gateway.unbound.count(identity.mechanism(), &request.headers);
-        unbound = Some(all);
-        note = Some(note.map_or_else(|| why.clone(), |note| format!("{note}; {why}")));
-    }
-    let mapped = match &identity {
-        Some(identity) => site.name_of(identity).await,
-        None => Ok(None),
-    };
-    let mut name = None;
-    let admitted = match mapped {
-        Ok(mapped) => {
-            name = mapped;
-            route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), &request.method).await
-        }
-        Err(denied) => Err(denied),
-    };
-    let (mut response, status, reason) = match admitted {
-        Ok(()) => {
-            let visitor = Visitor { id, identity: identity.as_deref(), by_token, mapped: name.as_deref() };
-            let response = route.content.answer(request, &path, visitor).await;
-            let status = Status::served(response.status());
-            (response, status, None)
-        }
-        Err(Denied::ByRule(why)) if identity.is_none() => {
-            return Answer { note: Some(why), ..Answer::challenge(id, authenticator.challenge(connection)) };
-        }
-        Err(Denied::ByRule(why)) => {
-            note = Some(why);
-            (pages::refusal(Status::FORBIDDEN, id, identity.as_deref()), Status::FORBIDDEN, None)
-        }
-        Err(Denied::Unknown(why)) => {
-            let reason = Reason::Unavailable(Unavailable::Accounts(why));
-            let status = Status::of(&reason);
-            (pages::refusal(status, id, identity.as_deref()), status, Some(reason))
-        }
-    };
+    let visitor = Visitor { id, front: &front, identity: identity.as_ref(), proved, mapped: name.as_deref() };
+    let mut response = route.content.answer(request, body, &path, visitor).await;
+    let status = Status::served(response.status());
     final_token.attach(response.headers_mut());
-    Answer { identity, name, by_token, binding, unbound, note, reason, ..Answer::of(response, status) }
+    Answer { identity, name, proved, binding, unbound, note, ..Answer::of(response, status) }
 }
 
 /// Reads what is left of the request, so that the connection can go on. `false` if it cannot.

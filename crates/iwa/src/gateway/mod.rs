@@ -7,12 +7,14 @@
 //! | TLS and what it ties clients to; their files; proxies that end TLS in front | [`tls`], [`certificate`], [`terminators`] |
 //! | whom extended protection would keep out | [`unbound`] |
 //! | how long the head of a request may take | [`patience`] |
-//! | authenticate, authorize, answer, whatever happens | [`handle`] |
+//! | who is in front: the client, or a proxy that speaks for it | [`front`] |
+//! | one request, whatever happens; who asks and whether they may | [`handle`], [`decide`] |
+//! | what an answer carries | [`body`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
 //! | what an application calls a visitor | [`mapping`] |
-//! | routes; files, or a page that says who you are | [`site`], [`files`] |
+//! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | which Kerberos authenticators were seen, over restarts | [`replay`] |
@@ -22,11 +24,14 @@
 pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
+pub(crate) mod body;
 pub(crate) mod certificate;
+pub(crate) mod decide;
 pub(crate) mod directory;
 pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod front;
 pub(crate) mod handle;
 pub(crate) mod keytabs;
 pub(crate) mod listen;
@@ -36,6 +41,7 @@ pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod path;
 pub(crate) mod patience;
+pub(crate) mod proxy;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod site;

@@ -3,17 +3,15 @@
 
 use core::fmt::Write as _;
 
-use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use iwa_auth::Identity;
 use iwa_http::Status;
 
+use super::body::Body;
 use super::exchange::RequestId;
-use super::site::Body;
 
 /// The page of a refusal.
 pub(crate) fn refusal(status: Status, id: RequestId, identity: Option<&Identity>) -> Response<Body> {
@@ -49,7 +47,7 @@ pub(crate) fn html(status: StatusCode, title: &str, main: &str) -> Response<Body
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
          <body><main><h1>{title}</h1>{main}</main></body></html>\n"
     );
-    let mut response = Response::new(Body::Left(Full::new(Bytes::from(page))));
+    let mut response = Response::new(Body::of(page));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -1,33 +1,31 @@
-//! What is behind the authentication: files, or a page that says who you are.
+//! What is behind the authentication: files, an application, or a page that says who you are.
 
 use core::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use iwa_auth::Identity;
 use iwa_domain::local::LocalAccounts;
 use iwa_http::Authenticator;
-use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::authorize::{Decision, Here, Role, Rule, Subject, User, decide};
+use super::body::Body;
 use super::directory::Opened;
 use super::domain::Joined;
-use super::exchange::RequestId;
+use super::exchange::{Proved, RequestId};
 use super::files::Files;
+use super::front::Front;
 use super::keytabs::Keytabs;
 use super::mapping::Mapped;
 use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
+use super::proxy::Proxy;
 use super::terminators::Terminators;
 use super::tls::Certificates;
 use crate::config::Config;
-
-/// The body of every answer.
-pub(crate) type Body = Either<Full<Bytes>, ServeFileSystemResponseBody>;
 
 /// Everything that a configuration says of requests. Replaced whole by a reload.
 pub(crate) struct Site {
@@ -158,6 +156,8 @@ fn has_local_names(rule: &Rule) -> bool {
 pub(crate) enum Content {
     /// Files of a directory.
     Files(Files),
+    /// An application that HTTP leads to.
+    Proxy(Proxy),
     /// A page that says who the client is, and how they proved it.
     Whoami,
     /// A fault.
@@ -166,9 +166,16 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Answers a request that may be answered. The body of the request is not read.
-    pub(crate) async fn answer(&self, request: &Parts, path: &Path<'_>, visitor: Visitor<'_>) -> Response<Body> {
+    /// Answers a request that may be answered. Whoever wants the request's body takes it.
+    pub(crate) async fn answer(
+        &self,
+        request: &Parts,
+        body: &mut Option<Incoming>,
+        path: &Path<'_>,
+        visitor: Visitor<'_>,
+    ) -> Response<Body> {
         match self {
+            Self::Proxy(proxy) => proxy.answer(request, body, visitor).await,
             Self::Files(files) => files.answer(request, path, visitor).await,
             Self::Whoami => whoami(request, visitor),
             #[cfg(test)]
@@ -181,8 +188,9 @@ impl Content {
 #[derive(Clone, Copy)]
 pub(crate) struct Visitor<'a> {
     pub(crate) id: RequestId,
-    pub(crate) identity: Option<&'a Identity>,
-    pub(crate) by_token: bool,
+    pub(crate) front: &'a Front<'a>,
+    pub(crate) identity: Option<&'a Arc<Identity>>,
+    pub(crate) proved: Proved,
     /// What an application calls them, where a rule says.
     pub(crate) mapped: Option<&'a str>,
 }
@@ -200,7 +208,13 @@ fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
                 row("For applications", mapped);
             }
             row("Mechanism", &identity.mechanism().to_string());
-            row("Proved by", if visitor.by_token { "this request" } else { "an earlier request of this connection" });
+            row(
+                "Proved by",
+                match visitor.proved {
+                    Proved::Request => "this request",
+                    Proved::Connection => "an earlier request of this connection",
+                },
+            );
             for (name, value) in [("Realm", &account.realm), ("UPN", &account.upn), ("Name", &account.display_name)] {
                 if let Some(value) = value {
                     row(name, value);

@@ -15,6 +15,7 @@
 //! | `unbound` | where it reports: how many sign-ins since the start `require` would have refused |
 //! | `note` | what the operator should know although it went well |
 
+use crate::gateway::exchange::Proved;
 use std::io::Write as _;
 
 use iwa_auth::{Binding, Mechanism};
@@ -42,7 +43,7 @@ pub(super) fn write(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
         user: exchange.identity.map(ToString::to_string),
         sid: account.and_then(|account| account.sid).map(|sid| sid.to_string()),
         mechanism: exchange.identity.map(|identity| identity.mechanism().to_string()),
-        proof: exchange.identity.map(|_| if exchange.by_token { "request" } else { "connection" }),
+        proof: exchange.identity.map(|_| exchange.proved.name()),
         local: exchange.mapped.map(safe),
         scheme: exchange.scheme,
         claimed: exchange.claimed.map(safe),
@@ -125,10 +126,10 @@ fn why(exchange: &Exchange<'_>) -> String {
             "nobody signed in: the client was told how; this 401 is the normal beginning, not a failure".to_owned()
         }
         (Status { http, .. }, Some(identity)) => {
-            let how = match (identity.mechanism(), exchange.by_token) {
-                (mechanism, true) => format!("signed in with {mechanism}"),
-                (Mechanism::Basic, false) => "signed in with Basic".to_owned(),
-                (mechanism, false) => format!("signed in with {mechanism} earlier on this connection"),
+            let how = match (identity.mechanism(), exchange.proved) {
+                (mechanism, Proved::Request) => format!("signed in with {mechanism}"),
+                (Mechanism::Basic, Proved::Connection) => "signed in with Basic".to_owned(),
+                (mechanism, Proved::Connection) => format!("signed in with {mechanism} earlier on this connection"),
             };
             match http.as_u16() {
                 401 | 403 => format!("{how}, and the rules do not let {identity} in here"),

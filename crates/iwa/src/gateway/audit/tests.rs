@@ -10,7 +10,7 @@ use iwa_auth::{Account, Identity, Reason};
 use iwa_http::Status;
 
 use super::*;
-use crate::gateway::exchange::RequestId;
+use crate::gateway::exchange::{Proved, RequestId};
 
 struct Directory(PathBuf);
 
@@ -53,7 +53,7 @@ struct Request {
     headers: HeaderMap,
     status: Status,
     identity: Option<Identity>,
-    by_token: bool,
+    proved: Proved,
     scheme: Option<&'static str>,
     claimed: Option<String>,
     reason: Option<Reason>,
@@ -71,7 +71,7 @@ impl Request {
             headers: HeaderMap::new(),
             status: Status::served(StatusCode::OK),
             identity: None,
-            by_token: false,
+            proved: Proved::Connection,
             scheme: None,
             claimed: None,
             reason: None,
@@ -93,7 +93,7 @@ impl Request {
             status: self.status,
             length: Some(42),
             identity: self.identity.as_ref(),
-            by_token: self.by_token,
+            proved: self.proved,
             mapped: None,
             scheme: self.scheme,
             claimed: self.claimed.as_deref(),
@@ -239,7 +239,7 @@ fn the_other_log_says_why() {
 
     let mut served = Request::new("/x");
     served.identity = Some(identity("WEB", "alice"));
-    served.by_token = true;
+    served.proved = Proved::Request;
     let json = served.json();
     assert_eq!((&json["user"], &json["proof"]), (&"WEB\\alice".into(), &"request".into()));
     assert_eq!(json["why"], "signed in with Basic");

@@ -209,8 +209,13 @@ async fn authorization_is_evaluated_on_every_request_wherever_the_identity_comes
 async fn an_identity_of_a_weaker_mechanism_does_not_count_on_a_route_that_wants_a_stronger() {
     let directory = accounts("stricter");
     let server = site(&directory, |config| {
-        let route =
-            |path: &str, sign_in| Route { path: path.into(), files: None, rules: vec![Rule::allow_all()], sign_in };
+        let route = |path: &str, sign_in| Route {
+            path: path.into(),
+            files: None,
+            proxy: None,
+            rules: vec![Rule::allow_all()],
+            sign_in,
+        };
         let kerberos = SignIn { providers: Some(vec![Provider::NegotiateKerberos]), ..SignIn::default() };
         let anonymous = SignIn { anonymous: Some(true), ..SignIn::default() };
         config.routes.insert(0, route("/strict", kerberos));

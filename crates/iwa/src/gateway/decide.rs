@@ -1,0 +1,127 @@
+//! Who asks, and whether they may: one decision for every request, whoever asks on whose behalf, and whatever is served.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, Version};
+use iwa_auth::krb5::acceptor::Delegated;
+use iwa_auth::reject::{Reason, Unavailable};
+use iwa_auth::{Binding, BindingPolicy, Identity};
+use iwa_http::{Admitted, Connection, FinalToken, Outcome, Status};
+
+use super::Gateway;
+use super::exchange::{Proved, RequestId};
+use super::front::Front;
+use super::handle::Answer;
+use super::pages;
+use super::path::Path;
+use super::site::{Denied, Route, Site};
+
+/// What is asked for, and by whom as far as the wire says.
+pub(crate) struct Asked<'a> {
+    pub(crate) id: RequestId,
+    /// That of the one who authenticates: where a proxy asks for another's request, not the proxy's own.
+    pub(crate) connection: &'a Connection,
+    pub(crate) front: &'a Front<'a>,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a Path<'a>,
+    pub(crate) version: Version,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// What becomes of it.
+pub(crate) enum Decision<'s> {
+    /// It goes on to the route's content.
+    Admitted(Box<Admission<'s>>),
+    /// It is answered already.
+    Answered(Box<Answer>),
+}
+
+/// A request that goes on.
+pub(crate) struct Admission<'s> {
+    pub(crate) route: &'s Route,
+    /// `None` is anonymous.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// What an application calls them, where a rule says.
+    pub(crate) name: Option<String>,
+    pub(crate) proved: Proved,
+    /// What the answer must carry, whatever its status.
+    pub(crate) final_token: FinalToken,
+    /// What the client forwarded with this request.
+    pub(crate) delegated: Option<Delegated>,
+    pub(crate) binding: Binding,
+    pub(crate) unbound: Option<u64>,
+    pub(crate) note: Option<String>,
+}
+
+/// Decides.
+pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<'_>) -> Decision<'s> {
+    let id = asked.id;
+    let Some(route) = site.find(asked.path) else {
+        let status = Status::served(StatusCode::NOT_FOUND);
+        return Answer::of(pages::refusal(status, id, None), status).into();
+    };
+    let authenticator = route.authenticator(site);
+    let Admitted { identity, by_token, final_token, delegated, binding, note } =
+        match authenticator.authenticate(asked.connection, asked.version, asked.headers).await {
+            Outcome::Admitted(admitted) => admitted,
+            Outcome::Refused(refused) => return Answer::challenge(id, *refused).into(),
+        };
+    let proved = if by_token { Proved::Request } else { Proved::Connection };
+    let mut note = note.map(str::to_owned);
+    let mut unbound = None;
+    if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
+        (binding, site.config.authentication.token_checking, &identity)
+    {
+        let (all, why) = gateway.unbound.count(identity.mechanism(), asked.headers);
+        unbound = Some(all);
+        note = Some(note.map_or_else(|| why.clone(), |note| format!("{note}; {why}")));
+    }
+    let mapped = match &identity {
+        Some(identity) => site.name_of(identity).await,
+        None => Ok(None),
+    };
+    let mut name = None;
+    let admitted = match mapped {
+        Ok(mapped) => {
+            name = mapped;
+            route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), asked.method).await
+        }
+        Err(denied) => Err(denied),
+    };
+    let (mut response, status, reason) = match admitted {
+        Ok(()) => {
+            return Decision::Admitted(Box::new(Admission {
+                route,
+                identity,
+                name,
+                proved,
+                final_token,
+                delegated,
+                binding,
+                unbound,
+                note,
+            }));
+        }
+        Err(Denied::ByRule(why)) if identity.is_none() => {
+            let challenge = authenticator.challenge(asked.connection);
+            return Answer { note: Some(why), ..Answer::challenge(id, challenge) }.into();
+        }
+        Err(Denied::ByRule(why)) => {
+            note = Some(why);
+            (pages::refusal(Status::FORBIDDEN, id, identity.as_deref()), Status::FORBIDDEN, None)
+        }
+        Err(Denied::Unknown(why)) => {
+            let reason = Reason::Unavailable(Unavailable::Accounts(why));
+            let status = Status::of(&reason);
+            (pages::refusal(status, id, identity.as_deref()), status, Some(reason))
+        }
+    };
+    final_token.attach(response.headers_mut());
+    Answer { identity, name, proved, binding, unbound, note, reason, ..Answer::of(response, status) }.into()
+}
+
+impl From<Answer> for Decision<'_> {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(Box::new(answer))
+    }
+}
