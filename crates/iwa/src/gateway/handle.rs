@@ -23,6 +23,7 @@ use super::body::Body;
 use super::decide::{Admission, Asked, Decision, decide};
 use super::exchange::{Exchange, Proved, RequestId};
 use super::front::Front;
+use super::own;
 use super::pages;
 use super::path::Path;
 use super::site::Visitor;
@@ -179,6 +180,9 @@ async fn answer(
         version: request.version,
         headers: &request.headers,
     };
+    if let Some(name) = path.as_str().strip_prefix(own::PREFIX) {
+        return own::answer(gateway, &site, &asked, request, body, name).await;
+    }
     let Admission { route, identity, name, proved, final_token, delegated: _, binding, unbound, note } =
         match decide(gateway, &site, &asked).await {
             Decision::Admitted(admission) => *admission,

@@ -15,6 +15,7 @@
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
 //! | what an application calls a visitor | [`mapping`] |
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
+//! | the gateway's own pages, `/.iwa/` | [`own`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | which Kerberos authenticators were seen, over restarts | [`replay`] |
@@ -38,6 +39,7 @@ pub(crate) mod listen;
 pub(crate) mod logons;
 pub(crate) mod mapping;
 pub(crate) mod names;
+pub(crate) mod own;
 pub(crate) mod pages;
 pub(crate) mod path;
 pub(crate) mod patience;

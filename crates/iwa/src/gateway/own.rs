@@ -1,0 +1,33 @@
+//! The gateway's own pages, below `/.iwa/`: no route covers them, and no application sees a request for them.
+
+use http::StatusCode;
+use http::request::Parts;
+use hyper::body::Incoming;
+use iwa_http::Status;
+
+use super::Gateway;
+use super::decide::Asked;
+use super::handle::Answer;
+use super::pages;
+use super::site::Site;
+
+/// Where they are.
+pub(crate) const PREFIX: &str = "/.iwa/";
+
+/// Answers a request for the page of this name.
+#[allow(clippy::unused_async, clippy::match_single_binding, reason = "each page is an arm of its own")]
+pub(crate) async fn answer(
+    _gateway: &Gateway,
+    _site: &Site,
+    asked: &Asked<'_>,
+    _request: &Parts,
+    _body: &mut Option<Incoming>,
+    name: &str,
+) -> Answer {
+    match name {
+        _ => {
+            let status = Status::served(StatusCode::NOT_FOUND);
+            Answer::of(pages::refusal(status, asked.id, None), status)
+        }
+    }
+}
