@@ -71,7 +71,9 @@ impl Connection {
         self.tls.clone().unwrap_or_default()
     }
 
-    pub(crate) fn count_request(&self) {
+    /// Counts a request. [`Authenticator::authenticate`](crate::Authenticator::authenticate) does; this is for those that it
+    /// never sees.
+    pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 

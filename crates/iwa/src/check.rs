@@ -13,11 +13,12 @@ use iwa_domain::machine::Membership;
 use iwa_http::Provider;
 use iwa_wire::explain::{hex, printable};
 
-use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Severity, SignIn, load};
+use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Route, Severity, SignIn, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
 use crate::gateway::domain;
+use crate::gateway::gate::Instead;
 use crate::gateway::mapping::Whose;
 use crate::gateway::names::{self, Resolved};
 use crate::gateway::terminators::Terminator;
@@ -137,7 +138,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
             None => page.line("route", format_args!("{} says who the visitor is", route.path)),
         }
         let policy = route.policy(&config.authentication.policy);
-        sign_in_here(&mut page, &route.sign_in, &policy);
+        sign_in_here(&mut page, route, &config.authentication.policy);
         rules(&mut page, &route.rules, policy.anonymous);
     }
     logs_and_limits(&mut page, config);
@@ -220,16 +221,39 @@ fn certificates(page: &mut Page, config: &Config) {
 }
 
 /// What a route has in place of the site's way to sign in.
-fn sign_in_here(page: &mut Page, here: &SignIn, policy: &iwa_http::Policy) {
-    if *here == SignIn::default() {
-        return;
+fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy) {
+    for (condition, sign_in) in route.clauses() {
+        let mut when: Vec<_> = condition.networks.iter().map(|network| format!("in {network}")).collect();
+        when = if when.is_empty() { when } else { vec![when.join(" or ")] };
+        when.extend(condition.not_networks.iter().map(|network| format!("not in {network}")));
+        when.extend(
+            condition.headers.iter().map(|(name, pattern)| format!("{name} has {}", printable(&pattern.to_string()))),
+        );
+        page.more(format_args!("clients {}: {}", when.join(", "), manner_in_words(&sign_in, site)));
     }
+    if !route.sign_in.when.is_empty() {
+        page.more(format_args!("all others: {}", manner_in_words(&route.sign_in, site)));
+    } else if route.sign_in != SignIn::default() {
+        page.more(manner_in_words(&route.sign_in, site));
+    }
+}
+
+fn manner_in_words(here: &SignIn, site: &iwa_http::Policy) -> String {
+    if here.off == Some(true) {
+        return "nobody is asked to sign in, and credentials are the application's".to_owned();
+    }
+    let policy = here.policy(site).unwrap_or_else(|| site.clone());
     let mut offered: Vec<_> = policy.providers.iter().map(ToString::to_string).collect();
     offered.extend(policy.basic_realm.as_ref().map(|_| "Basic".to_owned()));
     let offered = if offered.is_empty() { "nobody can sign in".to_owned() } else { offered.join(", ") };
     let anonymous = if policy.anonymous { "served without credentials, too" } else { "never without credentials" };
     let bound = if policy.bound_only { "; channel bindings are demanded" } else { "" };
-    page.more(format_args!("signs in here with: {offered}; {anonymous}{bound}"));
+    let instead = match here.instead.as_ref().unwrap_or(&Instead::Dialog) {
+        Instead::Dialog => String::new(),
+        Instead::Page => "; without a ticket a page, and never a dialog".to_owned(),
+        Instead::Login(login) => format!("; without a ticket {}", printable(&login.to_string())),
+    };
+    format!("signs in here with: {offered}; {anonymous}{bound}{instead}")
 }
 
 /// Which routes let in whoever does not sign in.

@@ -15,6 +15,7 @@
 
 mod directory;
 mod domain;
+mod gate;
 mod kerberos;
 mod keytab;
 mod mapping;
@@ -42,6 +43,9 @@ use crate::gateway::terminators::Terminator;
 
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
+pub(crate) use gate::SignIn;
+#[cfg(test)]
+pub(crate) use gate::When;
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Problem, Severity};
@@ -227,54 +231,6 @@ pub(crate) struct Route {
     pub(crate) rules: Vec<Rule>,
     /// How visitors sign in here, where it is another way than in `[authentication]`.
     pub(crate) sign_in: SignIn,
-}
-
-/// What a route, or the nearest above it that says something, has in place of `[authentication]`; IIS's `<location>`.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct SignIn {
-    /// `anonymous`.
-    pub(crate) anonymous: Option<bool>,
-    /// `providers`; none at all turns Windows authentication off.
-    pub(crate) providers: Option<Vec<iwa_http::Provider>>,
-    /// `token-checking = "require"`: only tokens that are tied to their TLS connection count.
-    pub(crate) bound_only: Option<bool>,
-    /// `basic`; its realm is that of `[authentication.basic]`.
-    pub(crate) basic: Option<bool>,
-}
-
-impl SignIn {
-    /// The policy of the site with these differences; `None` if there are none.
-    pub(crate) fn policy(&self, site: &iwa_http::Policy) -> Option<iwa_http::Policy> {
-        if *self == Self::default() {
-            return None;
-        }
-        let mut policy = site.clone();
-        if let Some(anonymous) = self.anonymous {
-            policy.anonymous = anonymous;
-        }
-        if let Some(providers) = &self.providers {
-            policy.providers.clone_from(providers);
-        }
-        if let Some(bound_only) = self.bound_only {
-            policy.bound_only = bound_only;
-        }
-        match self.basic {
-            Some(true) => policy.basic_realm = policy.basic_realm.or_else(|| Some(String::new())),
-            Some(false) => policy.basic_realm = None,
-            None => {}
-        }
-        Some(policy)
-    }
-
-    /// What is not said here, as the route above has it.
-    fn or(self, above: &Self) -> Self {
-        Self {
-            anonymous: self.anonymous.or(above.anonymous),
-            providers: self.providers.or_else(|| above.providers.clone()),
-            bound_only: self.bound_only.or(above.bound_only),
-            basic: self.basic.or(above.basic),
-        }
-    }
 }
 
 /// `[log]`.

@@ -129,13 +129,28 @@ impl<'a> Section<'a> {
 
     /// Whether it lets visitors in who do not sign in. Looks only; what is wrong with it is told when it is read.
     pub(super) fn says_anonymous(&self) -> bool {
-        let value = self.table.and_then(|table| table.get("anonymous"));
-        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)))
+        fn says(table: &DeTable<'_>) -> bool {
+            table.iter().any(|(key, value)| match (key.get_ref().as_ref(), value.get_ref()) {
+                ("anonymous", DeValue::Boolean(anonymous)) => *anonymous,
+                ("sign-in", DeValue::String(word)) => !word.eq_ignore_ascii_case("required"),
+                ("when", DeValue::Table(clause)) => says(clause),
+                ("when", DeValue::Array(clauses)) => {
+                    clauses.iter().any(|clause| matches!(clause.get_ref(), DeValue::Table(clause) if says(clause)))
+                }
+                _ => false,
+            })
+        }
+        self.table.is_some_and(says)
+    }
+
+    /// The title without its brackets; that of the whole file has none.
+    fn name(&self) -> Option<&str> {
+        self.title.starts_with('[').then(|| self.title.trim_matches(['[', ']']))
     }
 
     /// The section of this name below; one that was not written is empty.
     pub(super) fn section(&self, key: &'static str) -> Section<'a> {
-        let title = match self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']')) {
+        let title = match self.name() {
             Some(title) => format!("[{title}.{key}]"),
             None => format!("[{key}]"),
         };
@@ -169,7 +184,7 @@ impl<'a> Section<'a> {
             None => Vec::new(),
             Some(value) => match value.get_ref() {
                 DeValue::Array(array) => {
-                    let above = self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+                    let above = self.name();
                     let title = above.map_or_else(|| format!("[[{key}]]"), |above| format!("[[{above}.{key}]]"));
                     array.iter().filter_map(|value| section(value, title.clone())).collect()
                 }
@@ -234,6 +249,25 @@ impl<'a> Section<'a> {
             _ => self.wrong(value, key, "a list of texts in quotes"),
         }
         Some(At { value: texts, span: value.span() })
+    }
+
+    /// A section whose keys are names of the writer's own, and its values texts.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<(&'a str, At<&'a str>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong(value, key, "a table such as { name = \"text\" }");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for (name, value) in table {
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    texts.push((name.get_ref().as_ref(), At { value: text.as_ref(), span: value.span() }))
+                }
+                _ => self.wrong(value, key, "a text in quotes"),
+            }
+        }
+        texts
     }
 
     /// A whole number of at least `least`.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Method;
-use iwa_auth::BindingPolicy;
 use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 
@@ -69,33 +68,6 @@ impl<'a> Reading<'a> {
             self.report.file_warning("there is no route for \"/\": whatever no route covers is answered with 404");
         }
         self.inherit(written)
-    }
-
-    /// What the route has in place of `[authentication]`.
-    fn sign_in(&self, section: &Section<'a>, have: Have<'_>, site: &Authentication) -> SignIn {
-        let basic = section.boolean("basic");
-        if let Some(At { value: true, span }) = &basic
-            && !have.logons()
-        {
-            self.report.error(
-                span.clone(),
-                "basic: Basic needs accounts whose passwords it can verify: add [accounts] or a [[domain]]",
-            );
-        }
-        let require = section.word("token-checking", &[("require", true)]);
-        if let Some(At { span, .. }) = require.as_ref().filter(|_| site.token_checking == BindingPolicy::None) {
-            self.report.error(
-                span.clone(),
-                "token-checking: a route can demand what [authentication.windows.extended-protection] looks at, and its \
-                 token-checking is \"none\"; wanted \"allow\" or \"report\" there",
-            );
-        }
-        SignIn {
-            bound_only: require.map(|require| require.value),
-            anonymous: section.boolean("anonymous").map(|anonymous| anonymous.value),
-            providers: self.providers(section, have, true),
-            basic: basic.map(|basic| basic.value),
-        }
     }
 
     fn route_path(&self, section: &Section<'a>) -> Option<String> {
@@ -265,7 +237,7 @@ impl<'a> Reading<'a> {
         for route in &written {
             let (mut rules, mut sign_in) = (Vec::<Rule>::new(), SignIn::default());
             for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
-                sign_in = above.sign_in.clone().or(&sign_in);
+                sign_in = above.sign_in.clone().below(&sign_in);
                 if !above.inherit {
                     rules.clear();
                 }

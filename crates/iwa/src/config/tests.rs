@@ -2,6 +2,7 @@
 
 mod directory;
 mod domain;
+mod gate;
 mod sample;
 
 use std::fs;

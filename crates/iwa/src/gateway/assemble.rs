@@ -18,6 +18,7 @@ use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
 use super::directory;
 use super::domain::Joined;
 use super::files::Files;
+use super::gate::{Gate, Manner};
 use super::keytabs::Keytabs;
 use super::logons::Logons;
 use super::names;
@@ -26,7 +27,7 @@ use super::replay::ReplayMemory;
 use super::site::{Content, Route, Site};
 use super::terminators::Terminators;
 use super::tls::Certificates;
-use crate::config::{Config, Domain, Kerberos};
+use crate::config::{Config, Domain, Kerberos, SignIn};
 
 /// Why there is no site. One line for the administrator.
 #[derive(Debug)]
@@ -101,9 +102,16 @@ pub(crate) fn site(
             (Some(files), None) => Content::Files(Files::new(files.clone(), &route.path)),
             (None, None) => Content::Whoami,
         };
-        let other = route.sign_in.policy(&config.authentication.policy);
-        let authenticator = other.map(|policy| authenticator.with_policy(policy));
-        Route::new(route.path.clone(), route.rules.clone(), authenticator, content)
+        let manner = |sign_in: &SignIn| Manner {
+            authenticator: sign_in
+                .policy(&config.authentication.policy)
+                .map(|policy| authenticator.with_policy(policy)),
+            off: sign_in.off == Some(true),
+            instead: sign_in.instead.clone().unwrap_or_default(),
+        };
+        let clauses = route.clauses().map(|(condition, sign_in)| (condition.clone(), manner(&sign_in)));
+        let gate = Gate::new(clauses.collect(), manner(&route.sign_in));
+        Route::new(route.path.clone(), route.rules.clone(), gate, content)
     });
     let groups = names::of_rules(
         config.routes.iter().flat_map(|route| &route.rules),

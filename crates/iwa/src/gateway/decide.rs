@@ -26,6 +26,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a Path<'a>,
     pub(crate) version: Version,
     pub(crate) headers: &'a HeaderMap,
+    /// The path with its query, as they came.
+    pub(crate) target: &'a str,
 }
 
 /// What becomes of it.
@@ -39,6 +41,8 @@ pub(crate) enum Decision<'s> {
 /// A request that goes on.
 pub(crate) struct Admission<'s> {
     pub(crate) route: &'s Route,
+    /// Whether the request's credentials were looked at. Otherwise they are the application's.
+    pub(crate) asked: bool,
     /// `None` is anonymous.
     pub(crate) identity: Option<Arc<Identity>>,
     /// What an application calls them, where a rule says.
@@ -60,12 +64,17 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         let status = Status::served(StatusCode::NOT_FOUND);
         return Answer::of(pages::refusal(status, id, None), status).into();
     };
-    let authenticator = route.authenticator(site);
-    let Admitted { identity, by_token, final_token, delegated, binding, note } =
+    let manner = route.gate.of(asked.front.client, asked.headers);
+    let authenticator = manner.authenticator(site);
+    let Admitted { identity, by_token, final_token, delegated, binding, note } = if manner.off {
+        asked.connection.count_request();
+        Admitted::default()
+    } else {
         match authenticator.authenticate(asked.connection, asked.version, asked.headers).await {
             Outcome::Admitted(admitted) => admitted,
-            Outcome::Refused(refused) => return Answer::challenge(id, *refused).into(),
-        };
+            Outcome::Refused(refused) => return manner.refuse(asked, *refused).into(),
+        }
+    };
     let proved = if by_token { Proved::Request } else { Proved::Connection };
     let mut note = note.map(str::to_owned);
     let mut unbound = None;
@@ -92,6 +101,7 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         Ok(()) => {
             return Decision::Admitted(Box::new(Admission {
                 route,
+                asked: !manner.off,
                 identity,
                 name,
                 proved,
@@ -102,9 +112,9 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
                 note,
             }));
         }
-        Err(Denied::ByRule(why)) if identity.is_none() => {
+        Err(Denied::ByRule(why)) if identity.is_none() && !manner.off => {
             let challenge = authenticator.challenge(asked.connection);
-            return Answer { note: Some(why), ..Answer::challenge(id, challenge) }.into();
+            return Answer { note: Some(why), ..manner.refuse(asked, challenge) }.into();
         }
         Err(Denied::ByRule(why)) => {
             note = Some(why);

@@ -132,7 +132,11 @@ impl Answer {
     }
 
     pub(super) fn challenge(id: RequestId, refused: Refused) -> Self {
-        let mut response = pages::refusal(refused.status, id, None);
+        Self::asking(pages::refusal(refused.status, id, None), refused)
+    }
+
+    /// The same with another page.
+    pub(super) fn asking(mut response: Response<Body>, refused: Refused) -> Self {
         for line in refused.challenges {
             response.headers_mut().append(WWW_AUTHENTICATE, line);
         }
@@ -179,16 +183,28 @@ async fn answer(
         path: &path,
         version: request.version,
         headers: &request.headers,
+        target: request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
     };
     if let Some(name) = path.as_str().strip_prefix(own::PREFIX) {
         return own::answer(gateway, &site, &asked, request, body, name).await;
     }
-    let Admission { route, identity, name, proved, final_token, delegated: _, binding, unbound, note } =
-        match decide(gateway, &site, &asked).await {
-            Decision::Admitted(admission) => *admission,
-            Decision::Answered(answer) => return *answer,
-        };
-    let visitor = Visitor { id, front: &front, identity: identity.as_ref(), proved, mapped: name.as_deref() };
+    let Admission {
+        route,
+        asked: was_asked,
+        identity,
+        name,
+        proved,
+        final_token,
+        delegated: _,
+        binding,
+        unbound,
+        note,
+    } = match decide(gateway, &site, &asked).await {
+        Decision::Admitted(admission) => *admission,
+        Decision::Answered(answer) => return *answer,
+    };
+    let visitor =
+        Visitor { id, front: &front, asked: was_asked, identity: identity.as_ref(), proved, mapped: name.as_deref() };
     let mut response = route.content.answer(request, body, &path, visitor).await;
     let status = Status::served(response.status());
     final_token.attach(response.headers_mut());

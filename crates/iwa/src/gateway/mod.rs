@@ -10,6 +10,7 @@
 //! | who is in front: the client, or a proxy that speaks for it | [`front`] |
 //! | one request, whatever happens; who asks and whether they may | [`handle`], [`decide`] |
 //! | what an answer carries | [`body`] |
+//! | who is asked to sign in, and how | [`gate`] |
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
@@ -33,6 +34,7 @@ pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod front;
+pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod keytabs;
 pub(crate) mod listen;

@@ -4,7 +4,7 @@
 use core::fmt::Write as _;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use iwa_auth::Identity;
@@ -40,10 +40,36 @@ pub(crate) fn refusal(status: Status, id: RequestId, identity: Option<&Identity>
     response
 }
 
+/// The page of a refusal that leads to the page where an application signs its users in.
+pub(crate) fn leads_to(status: Status, id: RequestId, address: &str) -> Response<Body> {
+    let address = escape(address);
+    let head = format!("<meta http-equiv=\"refresh\" content=\"0;url={address}\">");
+    let main = format!(
+        "<p>You are not signed in. <a href=\"{address}\">Sign in</a></p><p class=\"small\">{}.{} &middot; request {id}.</p>",
+        status.http.as_u16(),
+        status.sub
+    );
+    page(status.http, "Sign-in required", &head, &main)
+}
+
+/// The answer that sends a browser to another address.
+pub(crate) fn redirect(status: StatusCode, address: &str) -> Response<Body> {
+    let main = format!("<p>It goes on <a href=\"{}\">here</a>.</p>", escape(address));
+    let mut response = html(status, "Elsewhere", &main);
+    if let Ok(address) = HeaderValue::try_from(address) {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    response
+}
+
 /// A page. `main` is HTML.
 pub(crate) fn html(status: StatusCode, title: &str, main: &str) -> Response<Body> {
+    page(status, title, "", main)
+}
+
+fn page(status: StatusCode, title: &str, head: &str, main: &str) -> Response<Body> {
     let page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>{head}\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
          <body><main><h1>{title}</h1>{main}</main></body></html>\n"
     );

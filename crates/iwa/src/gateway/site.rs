@@ -17,6 +17,7 @@ use super::domain::Joined;
 use super::exchange::{Proved, RequestId};
 use super::files::Files;
 use super::front::Front;
+use super::gate::Gate;
 use super::keytabs::Keytabs;
 use super::mapping::Mapped;
 use super::names::DomainGroup;
@@ -82,21 +83,16 @@ pub(crate) struct Route {
     rules: Vec<Rule>,
     /// Whether a rule has a name that only the local accounts can tell.
     has_local_names: bool,
-    /// How visitors sign in here, where it is another way than elsewhere.
-    authenticator: Option<Authenticator>,
+    /// How visitors sign in here.
+    pub(crate) gate: Gate,
     pub(crate) content: Content,
 }
 
 impl Route {
     /// A route with these rules, those of the routes above it among them.
-    pub(crate) fn new(path: String, rules: Vec<Rule>, authenticator: Option<Authenticator>, content: Content) -> Self {
+    pub(crate) fn new(path: String, rules: Vec<Rule>, gate: Gate, content: Content) -> Self {
         let has_local_names = rules.iter().any(has_local_names);
-        Self { path, rules, has_local_names, authenticator, content }
-    }
-
-    /// Who signs visitors in here.
-    pub(crate) fn authenticator<'a>(&'a self, site: &'a Site) -> &'a Authenticator {
-        self.authenticator.as_ref().unwrap_or(&site.authenticator)
+        Self { path, rules, has_local_names, gate, content }
     }
 
     /// Whether the rules let this visitor in; else why not, for the log.
@@ -189,6 +185,8 @@ impl Content {
 pub(crate) struct Visitor<'a> {
     pub(crate) id: RequestId,
     pub(crate) front: &'a Front<'a>,
+    /// Whether the request's credentials were looked at. Otherwise they are the application's.
+    pub(crate) asked: bool,
     pub(crate) identity: Option<&'a Arc<Identity>>,
     pub(crate) proved: Proved,
     /// What an application calls them, where a rule says.

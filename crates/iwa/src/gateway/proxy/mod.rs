@@ -45,7 +45,9 @@ impl Proxy {
         *onward.uri_mut() = self.target(request.uri.path_and_query());
         *onward.headers_mut() = request.headers.clone();
         without_hops(onward.headers_mut());
-        onward.headers_mut().remove(http::header::AUTHORIZATION);
+        if visitor.asked {
+            onward.headers_mut().remove(http::header::AUTHORIZATION);
+        }
         match self.client.request(onward).await {
             Ok(answer) => {
                 let mut answer = answer.map(Body::Upstream);

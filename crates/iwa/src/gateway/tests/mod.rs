@@ -1,6 +1,7 @@
 //! The server over real connections on loopback.
 
 mod domain;
+mod gate;
 mod protection;
 mod sign_in;
 mod tls;

@@ -67,12 +67,24 @@ fn head_of(head: &str) -> (StatusCode, HeaderMap) {
 }
 
 /// Loads `path` as `user`, whose password is as in [`accounts`]; the last answer, and what the client makes of it.
-async fn sign_in(
+pub(super) async fn sign_in(
     client: &mut Client,
     user: &str,
     password: &str,
     path: &str,
     body: &str,
+) -> (String, String, Conclusion) {
+    sign_in_with(client, user, password, path, body, &[""]).await
+}
+
+/// The same with these header lines, each on one leg that brings a token; the last on all that follow.
+pub(super) async fn sign_in_with(
+    client: &mut Client,
+    user: &str,
+    password: &str,
+    path: &str,
+    body: &str,
+    lines: &[&str],
 ) -> (String, String, Conclusion) {
     let credential =
         Credential { user: user.into(), domain: String::new(), workstation: String::new(), nt_hash: nt_hash(password) };
@@ -93,12 +105,16 @@ async fn sign_in(
     };
     let mut exchange = Exchange::new(&policy, &initiator, &NoKdc, &Os);
     let mut authorization = String::new();
+    let mut leg = 0_usize;
     loop {
         // As Internet Explorer does: no body before the last leg.
         let (method, body) = if body.is_empty() { ("GET", "") } else { ("POST", body) };
         let body = if authorization.len() < 200 { "" } else { body };
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{authorization}\r\n");
+        let more = lines[leg.saturating_sub(1).min(lines.len() - 1)];
+        leg += 1;
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{more}{authorization}\r\n");
         client.send(&format!("{head}{body}")).await;
         let (head, body) = client.answer().await;
         let (status, headers) = head_of(&head);
@@ -109,7 +125,7 @@ async fn sign_in(
     }
 }
 
-async fn alice(client: &mut Client, path: &str) -> (String, String, Conclusion) {
+pub(super) async fn alice(client: &mut Client, path: &str) -> (String, String, Conclusion) {
     sign_in(client, "alice", "alice-Passw0rd", path, "").await
 }
 
@@ -211,10 +227,9 @@ async fn an_identity_of_a_weaker_mechanism_does_not_count_on_a_route_that_wants_
     let server = site(&directory, |config| {
         let route = |path: &str, sign_in| Route {
             path: path.into(),
-            files: None,
-            proxy: None,
             rules: vec![Rule::allow_all()],
             sign_in,
+            ..Route::default()
         };
         let kerberos = SignIn { providers: Some(vec![Provider::NegotiateKerberos]), ..SignIn::default() };
         let anonymous = SignIn { anonymous: Some(true), ..SignIn::default() };
