@@ -394,6 +394,8 @@ pub struct Established {
     pub expires: Option<UnixTime>,
     /// Credentials that the client forwarded (Kerberos).
     pub delegated: Option<krb5::acceptor::Delegated>,
+    /// The ticket with which the client came (Kerberos), if the policy wants it.
+    pub evidence: Option<krb5::client::Evidence>,
     /// How the client is tied to its TLS connection.
     pub binding: Binding,
     /// Something the operator should know although the client is in (a downgrade from Kerberos to NTLM).
@@ -401,13 +403,13 @@ pub struct Established {
 }
 
 fn from_kerberos(context: krb5::acceptor::Context) -> Established {
-    let krb5::acceptor::Context { identity, expires, delegated, binding, .. } = context;
-    Established { identity, expires: Some(expires), delegated, binding, note: None }
+    let krb5::acceptor::Context { identity, expires, delegated, evidence, binding, .. } = context;
+    Established { identity, expires: Some(expires), delegated, evidence, binding, note: None }
 }
 
 fn from_ntlm(context: ntlm::acceptor::Context, note: Option<&'static str>) -> Established {
     let ntlm::acceptor::Context { identity, binding, .. } = context;
-    Established { identity, expires: None, delegated: None, binding, note }
+    Established { identity, expires: None, delegated: None, evidence: None, binding, note }
 }
 
 /// Runs a step of a negotiation. When it fails, the client gets a `reject`, unless the step wrote one with more in it. A

@@ -291,6 +291,11 @@ pub enum Policy {
         /// What the server offers and why nothing fits.
         why: String,
     },
+    /// This user must not, or cannot, be acted for (initiator only).
+    Delegation {
+        /// Who, and what forbids it.
+        why: String,
+    },
 }
 
 /// What is not there now.
@@ -442,6 +447,7 @@ impl Reason {
                 Policy::BasicInClear => "policy.basic-in-clear",
                 Policy::HostNotAllowed { .. } => "policy.host-not-allowed",
                 Policy::NoCredential { .. } => "policy.no-credential",
+                Policy::Delegation { .. } => "policy.delegation",
             },
             Self::Logon(_) => "logon",
             Self::Unavailable(unavailable) => match unavailable {
@@ -663,6 +669,7 @@ impl fmt::Display for Policy {
                 printable(host)
             ),
             Self::NoCredential { why } => write!(f, "no credential fits what the server offers: {}", printable(why)),
+            Self::Delegation { why } => write!(f, "there is no delegation: {}", printable(why)),
         }
     }
 }

@@ -71,6 +71,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("policy.basic-in-clear", HTTP, "basic_is_neither_offered_nor_taken_where_the_password_travels_in_clear"),
     ("policy.host-not-allowed", "crates/iwa-http/tests", "a_host_that_is_not_allowed_gets_no_token"),
     ("policy.no-credential", NTLM, "without_a_credential_nothing_begins"),
+    ("policy.delegation", KRB5_CLIENT, "a_ticket_that_is_not_forwardable_is_refused_and_the_kdc_is_not_asked"),
     ("logon", NTLM, "a_wrong_password_is_refused_with_a_bare_challenge"),
     ("unavailable.accounts", NTLM, "accounts_that_cannot_be_asked_are_no_wrong_password"),
     ("unavailable.replay-cache", KERBEROS, "a_replay_cache_that_cannot_tell_lets_nobody_in"),
@@ -88,6 +89,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 const KERBEROS: &str = "crates/iwa-auth/tests/pair_kerberos.rs";
 const NTLM: &str = "crates/iwa-auth/tests/pair_ntlm.rs";
 const KRB5_ACCEPTOR: &str = "crates/iwa-auth/tests/krb5_acceptor";
+const KRB5_CLIENT: &str = "crates/iwa-auth/src/krb5/client";
 const PAC: &str = "crates/iwa-auth/src/krb5";
 const ATTACKS: &str = "crates/iwa-auth/src/ntlm/tests";
 const HTTP: &str = "crates/iwa-http/tests";

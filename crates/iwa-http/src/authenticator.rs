@@ -16,6 +16,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{FORWARDED, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap, Version};
+use iwa_auth::krb5::acceptor::Delegated;
+use iwa_auth::krb5::client::Evidence;
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
 use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
 use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme};
@@ -112,8 +114,12 @@ pub struct Admitted {
     pub by_token: bool,
     /// What the answer must carry.
     pub final_token: FinalToken,
-    /// Credentials that the client forwarded with this request (Kerberos).
-    pub delegated: Option<iwa_auth::krb5::acceptor::Delegated>,
+    /// Credentials that the client forwarded with this request (Kerberos), or earlier on its connection where the acceptor
+    /// hands out evidence.
+    pub delegated: Option<Arc<Delegated>>,
+    /// The ticket with which the client came, now or earlier on its connection, where the acceptor hands it out
+    /// ([`ServicePolicy::evidence`](iwa_auth::krb5::acceptor::ServicePolicy::evidence)).
+    pub evidence: Option<Arc<Evidence>>,
     /// How this request's token is tied to the TLS connection; unchecked if it has none.
     pub binding: Binding,
     /// What the operator should know although the client is in.
@@ -214,7 +220,13 @@ impl Authenticator {
     fn without_credentials(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Outcome {
         if let Some(known) = connection.known() {
             if self.still_stands(&known, version, headers) {
-                return Outcome::Admitted(Admitted { identity: Some(known.identity), ..Admitted::default() });
+                let Known { identity, evidence, delegated, .. } = known;
+                return Outcome::Admitted(Admitted {
+                    identity: Some(identity),
+                    evidence,
+                    delegated,
+                    ..Admitted::default()
+                });
             }
             connection.forget();
         }
@@ -307,7 +319,7 @@ impl Authenticator {
                 }
             },
             Ok(Step::Established(established)) => {
-                let Established { identity, expires, delegated, binding, note } = *established;
+                let Established { identity, expires, delegated, evidence, binding, note } = *established;
                 if !self.policy.providers.iter().any(|p| p.scheme() == scheme && p.takes(identity.mechanism())) {
                     let off = Forbidden::MechanismOff(identity.mechanism());
                     return self.refuse(connection, off.into(), Some(scheme), &[]);
@@ -317,8 +329,16 @@ impl Authenticator {
                 }
                 let identity = Arc::new(identity);
                 let persistent = one_client.is_ok() && self.persists(identity.mechanism());
+                let (delegated, evidence) = (delegated.map(Arc::new), evidence.map(Arc::new));
                 if persistent {
-                    turn.end(State::Known(Known { identity: Arc::clone(&identity), expires, binding }));
+                    turn.end(State::Known(Known {
+                        identity: Arc::clone(&identity),
+                        expires,
+                        binding,
+                        // Kept for as long as the connection only where somebody needs it.
+                        delegated: delegated.clone().filter(|_| evidence.is_some()),
+                        evidence: evidence.clone(),
+                    }));
                 }
                 let final_token = FinalToken {
                     line: (!out.is_empty()).then(|| token_line(scheme, &out)),
@@ -329,6 +349,7 @@ impl Authenticator {
                     by_token: true,
                     final_token,
                     delegated,
+                    evidence,
                     binding,
                     note,
                 });

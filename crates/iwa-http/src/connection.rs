@@ -10,6 +10,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use iwa_auth::krb5::acceptor::Delegated;
+use iwa_auth::krb5::client::Evidence;
 use iwa_auth::reject::Unavailable;
 use iwa_auth::{Binding, ChannelBindings, Handshake, Identity, Scheme, UnixTime};
 
@@ -149,6 +151,10 @@ pub(crate) struct Known {
     pub(crate) identity: Arc<Identity>,
     pub(crate) expires: Option<UnixTime>,
     pub(crate) binding: Binding,
+    /// The ticket with which they came, where the acceptor hands it out.
+    pub(crate) evidence: Option<Arc<Evidence>>,
+    /// What they forwarded, where the acceptor hands out evidence.
+    pub(crate) delegated: Option<Arc<Delegated>>,
 }
 
 /// One request's hold of the state. Unless it is ended with a new state, the connection forgets everything: an abandoned or

@@ -16,6 +16,7 @@ mod reply;
 
 use core::time::Duration;
 
+use super::client::Evidence;
 use super::etype::{ChecksumKey, Etype, Key};
 use super::keys::{Keys, ServiceNames};
 use super::mic::{MicKey, Sender};
@@ -56,6 +57,8 @@ pub struct ServicePolicy {
     pub realms: ClientRealms,
     /// What is done with tickets that are bound to addresses: nothing.
     pub addresses: AddressPolicy,
+    /// Whether a client's ticket is handed out as [`Evidence`], so that a KDC can be asked for others in the client's name: no.
+    pub evidence: bool,
     /// Believes the KDC of our realm in everything it says of clients of other realms, also when it does not say that it
     /// checked the realms on their way: as MS-KILE 3.4.5 has it, for forests of more than two domains.
     pub danger_transited_unchecked: bool,
@@ -70,6 +73,7 @@ impl Default for ServicePolicy {
             names: ServiceNames::default(),
             realms: ClientRealms::default(),
             addresses: AddressPolicy::default(),
+            evidence: false,
             danger_transited_unchecked: false,
         }
     }
@@ -170,6 +174,7 @@ pub struct Pending {
     mutual: bool,
     framing: Framing,
     delegated: Option<Delegated>,
+    evidence: Option<Evidence>,
 }
 
 impl Pending {
@@ -204,6 +209,7 @@ impl Pending {
             identity: Identity::from_kerberos(account, groups, not_replayed, self.bindings, self.pac),
             expires: self.ticket_end,
             delegated: self.delegated,
+            evidence: self.evidence,
             mic,
             sequence: u64::from(sequence),
             initiator_sequence: u64::from(self.initiator_sequence),
@@ -220,6 +226,8 @@ pub struct Context {
     pub expires: UnixTime,
     /// What the client forwarded.
     pub delegated: Option<Delegated>,
+    /// The client's ticket, if the policy wants it.
+    pub evidence: Option<Evidence>,
     /// How the client is tied to its TLS connection.
     pub binding: Binding,
     mic: MicKey,

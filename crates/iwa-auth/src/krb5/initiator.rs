@@ -320,7 +320,7 @@ mod tests {
     fn begin(mutual: bool, delegate: bool, bindings: &ChannelBindings) -> (Pending, Vec<u8>) {
         let service = credential(Principal::service("HTTP", "www.example.test", "EXAMPLE.TEST"), 7);
         let forwarded = Some(credential(Principal::krbtgt("EXAMPLE.TEST", "EXAMPLE.TEST"), 8));
-        let ticket = ServiceTicket { service, forwarded, new: Vec::new() };
+        let ticket = ServiceTicket { service, forwarded, evidence: None, new: Vec::new() };
         let mut env = Env { now: NOW, entropy: &mut Counter(0) };
         let mut out = Vec::new();
         let pending = initiate(

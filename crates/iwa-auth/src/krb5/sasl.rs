@@ -328,7 +328,7 @@ mod tests {
             ticket,
             clock_offset: 0,
         };
-        ServiceTicket { service, forwarded: None, new: Vec::new() }
+        ServiceTicket { service, forwarded: None, evidence: None, new: Vec::new() }
     }
 
     /// A server: reads the AP-REQ, answers, and wraps from then on.

@@ -51,7 +51,7 @@ pub(crate) struct Admission<'s> {
     /// What the answer must carry, whatever its status.
     pub(crate) final_token: FinalToken,
     /// What the client forwarded with this request.
-    pub(crate) delegated: Option<Delegated>,
+    pub(crate) delegated: Option<Arc<Delegated>>,
     pub(crate) binding: Binding,
     pub(crate) unbound: Option<u64>,
     pub(crate) note: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     };
     let manner = route.gate.of(asked.front.client, asked.headers);
     let authenticator = manner.authenticator(site);
-    let Admitted { identity, by_token, final_token, delegated, binding, note } = if manner.off {
+    let Admitted { identity, by_token, final_token, delegated, evidence: _, binding, note } = if manner.off {
         asked.connection.count_request();
         Admitted::default()
     } else {

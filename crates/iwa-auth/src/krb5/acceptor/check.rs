@@ -15,6 +15,7 @@ use super::reply::Framing;
 use super::{AddressPolicy, ClientRealms, Pending, Service};
 use crate::binding::{BindingPolicy, ChannelBindings};
 use crate::env::UnixTime;
+use crate::krb5::client::Evidence;
 use crate::krb5::etype::{Etype, Key};
 use crate::krb5::{pac, usage};
 use crate::ports::ReplayKey;
@@ -73,6 +74,7 @@ impl Service {
             Some(krb_cred) => Some(Delegated::decrypt(krb_cred, &protocol, subkey.as_ref())?),
             None => None,
         };
+        let evidence = if self.policy.evidence { Some(Evidence::of(&ap_req.ticket, &ticket)?) } else { None };
         let pac = match ticket.authorization_data {
             Some(data) => data.pac()?,
             None => None,
@@ -96,6 +98,7 @@ impl Service {
             mutual: wants_mutual || checksum.flags & gss_flags::MUTUAL != 0,
             framing,
             delegated,
+            evidence,
         })
     }
 

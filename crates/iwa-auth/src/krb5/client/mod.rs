@@ -10,10 +10,13 @@
 //!                                       a forwarded TGT where it may be delegated <---------'|
 //! ```
 //!
+//! [`Client::for_user`] and [`Client::on_behalf`] go the same way, and get tickets of somebody else.
+//!
 //! Whoever drives it sends [`NeedKdc::request`] to a KDC of [`NeedKdc::realm`] and hands the answer to [`NeedKdc::answer`].
 
 mod as_exchange;
 mod credential;
+mod on_behalf;
 mod tgs_exchange;
 
 use std::sync::Arc;
@@ -24,6 +27,8 @@ use iwa_wire::krb5::{KrbError, Principal, TicketFlags, principal::name_type};
 
 use self::as_exchange::AsExchange;
 pub use self::credential::Credential;
+use self::on_behalf::Behalf;
+pub use self::on_behalf::Evidence;
 use self::tgs_exchange::{Purpose, TgsExchange};
 use super::etype::{Etype, Key};
 use crate::env::{Env, UnixTime};
@@ -148,36 +153,44 @@ impl Client {
         if service.realm.is_empty() {
             service.realm.clone_from(&self.inner.policy.service_realm);
         }
-        let mut task = Task {
-            client: self.clone(),
-            principal: self.inner.principal.clone(),
-            service,
-            delegation,
-            offset: 0,
-            new: Vec::new(),
-            realms: Vec::new(),
-            requests: 0,
-            unknown: None,
-        };
+        let task = Task { delegation, ..Task::new(self, service) };
         let now = env.now;
         if let Some(credential) = task.find(|credential| task.is_service(credential) && credential.is_valid(now)) {
             return task.have_service(credential, env);
         }
-        let tgt = |realm: &str| {
-            task.find(|credential| {
-                matches!(credential.server.components.as_slice(), [service, target] if service == "krbtgt" && target == realm)
-                    && credential.is_valid(now)
-            })
-        };
-        let tgt = Some(task.service.realm.as_str())
-            .filter(|realm| !realm.is_empty())
-            .and_then(tgt)
-            .or_else(|| tgt(&self.inner.principal.realm));
-        if let Some(tgt) = tgt {
-            task.offset = tgt.clock_offset;
-            return task.have_tgt(tgt, env);
+        task.begin(env)
+    }
+
+    /// Begins S4U2Self: a ticket of `user` for ourselves, though the user is not here. It is [`ServiceTicket::evidence`].
+    ///
+    /// # Errors
+    /// As [`Client::ticket`]; [`Policy::Delegation`] for a user of another realm.
+    pub fn for_user(&self, user: &Principal, env: &mut Env<'_>) -> Result<Step, Reject> {
+        let own = &self.inner.principal;
+        if !user.realm.eq_ignore_ascii_case(&own.realm) {
+            let why = format!("{user} is of another realm than our account, {own}: protocol transition is done within one");
+            return Err(Policy::Delegation { why }.into());
         }
-        task.need_tgt(env)
+        let user = Principal { realm: own.realm.clone(), ..user.clone() };
+        Task { behalf: Some(Behalf::User(user)), ..Task::new(self, own.clone()) }.begin(env)
+    }
+
+    /// Begins S4U2Proxy: a ticket for `service` of the user whose ticket for ourselves is `evidence`. One that is not
+    /// forwardable is refused here, unless the KDC shall decide (`resource_based`): where the service's owner allows it, and not the
+    /// domain, it takes such a ticket too, except of accounts that must not be delegated.
+    ///
+    /// # Errors
+    /// As [`Client::ticket`]; [`Policy::Delegation`] for a ticket that must not be used so.
+    pub fn on_behalf(
+        &self,
+        evidence: &Evidence,
+        service: &Principal,
+        resource_based: bool,
+        env: &mut Env<'_>,
+    ) -> Result<Step, Reject> {
+        evidence.usable(resource_based)?;
+        let service = Principal { realm: self.inner.principal.realm.clone(), ..service.clone() };
+        Task { behalf: Some(Behalf::Evidence(evidence.clone())), ..Task::new(self, service) }.begin(env)
     }
 
     /// Begins to get a TGT, whatever tickets there are.
@@ -185,20 +198,8 @@ impl Client {
     /// # Errors
     /// As [`Client::ticket`].
     pub fn initial(&self, env: &mut Env<'_>) -> Result<Step, Reject> {
-        let principal = self.inner.principal.clone();
-        let service = Principal::krbtgt(&principal.realm, &principal.realm);
-        Task {
-            client: self.clone(),
-            principal,
-            service,
-            delegation: Delegation::No,
-            offset: 0,
-            new: Vec::new(),
-            realms: Vec::new(),
-            requests: 0,
-            unknown: None,
-        }
-        .need_tgt(env)
+        let realm = &self.inner.principal.realm;
+        Task::new(self, Principal::krbtgt(realm, realm)).need_tgt(env)
     }
 }
 
@@ -218,7 +219,10 @@ pub struct ServiceTicket {
     pub service: Credential,
     /// A forwarded TGT, to be delegated.
     pub forwarded: Option<Credential>,
-    /// Everything that was got on the way and is worth keeping: TGTs, and the service's ticket if it is new.
+    /// By S4U2Self: the user's ticket for ourselves, opened and looked at.
+    pub evidence: Option<Evidence>,
+    /// Everything that was got on the way and is worth keeping: TGTs, and the service's ticket if it is new. Never tickets of
+    /// others than the client.
     pub new: Vec<Credential>,
 }
 
@@ -286,6 +290,8 @@ struct Task {
     principal: Principal,
     service: Principal,
     delegation: Delegation,
+    /// For whom, if not for ourselves.
+    behalf: Option<Behalf>,
     /// The KDC's clock minus ours, in seconds.
     offset: i64,
     new: Vec<Credential>,
@@ -306,6 +312,43 @@ const MAX_CORRECTION: u64 = 12 * 3600;
 const CLOCK_SKEW: i64 = 300;
 
 impl Task {
+    fn new(client: &Client, service: Principal) -> Self {
+        Self {
+            client: client.clone(),
+            principal: client.inner.principal.clone(),
+            service,
+            delegation: Delegation::No,
+            behalf: None,
+            offset: 0,
+            new: Vec::new(),
+            realms: Vec::new(),
+            requests: 0,
+            unknown: None,
+        }
+    }
+
+    /// From the TGT that is at hand, or the way to one.
+    fn begin(mut self, env: &mut Env<'_>) -> Result<Step, Reject> {
+        let now = env.now;
+        let tgt = |realm: &str| {
+            self.find(|credential| {
+                matches!(credential.server.components.as_slice(), [service, target] if service == "krbtgt" && target == realm)
+                    && credential.is_valid(now)
+            })
+        };
+        let tgt = Some(self.service.realm.as_str())
+            .filter(|realm| !realm.is_empty())
+            .and_then(tgt)
+            .or_else(|| tgt(&self.client.inner.principal.realm));
+        match tgt {
+            Some(tgt) => {
+                self.offset = tgt.clock_offset;
+                self.have_tgt(tgt, env)
+            }
+            None => self.need_tgt(env),
+        }
+    }
+
     fn find(&self, wanted: impl Fn(&Credential) -> bool) -> Option<Credential> {
         let known = self.client.inner.credentials.iter().filter(|known| known.client == self.principal);
         self.new.iter().chain(known).filter(|credential| wanted(credential)).max_by_key(|found| found.endtime).cloned()
@@ -342,6 +385,9 @@ impl Task {
         let Some(realm) = tgt.server.components.get(1).cloned() else {
             return Err(Internal::Invariant("a TGT names its realm").into());
         };
+        if let Some(behalf) = self.behalf.take() {
+            return TgsExchange::begin(self, tgt, Purpose::Behalf(Box::new(behalf)), env);
+        }
         if self.is_service(&tgt) {
             return Ok(self.done(tgt, None));
         }
@@ -388,7 +434,7 @@ impl Task {
     }
 
     fn done(self, service: Credential, forwarded: Option<Credential>) -> Step {
-        Step::Ticket(ServiceTicket { service, forwarded, new: self.new })
+        Step::Ticket(ServiceTicket { service, forwarded, evidence: None, new: self.new })
     }
 
     /// Counts a request.

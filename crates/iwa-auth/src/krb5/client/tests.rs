@@ -100,6 +100,8 @@ struct Answer {
     flags: TicketFlags,
     starttime: i64,
     signed: Option<Vec<u8>>,
+    /// The ticket itself, where one looks into it.
+    ticket: Option<Vec<u8>>,
 }
 
 impl Answer {
@@ -124,6 +126,7 @@ impl Answer {
             flags: TicketFlags::FORWARDABLE,
             starttime: NOW,
             signed: None,
+            ticket: None,
         }
     }
 
@@ -168,7 +171,10 @@ impl Answer {
             padata: None,
             crealm: client.realm(),
             cname: client.name(),
-            ticket: Ticket::new(label.realm(), label.name(), opaque),
+            ticket: match &self.ticket {
+                Some(ticket) => Ticket::parse(ticket).unwrap(),
+                None => Ticket::new(label.realm(), label.name(), opaque),
+            },
             enc_part: EncryptedData { etype: key.etype().number(), kvno: None, cipher: &cipher },
         }
         .write(&mut out);
@@ -583,3 +589,5 @@ fn a_service_that_nobody_refers_to_is_looked_for_in_the_realm_of_its_domain() {
         refused_with(begun(fallback, &mut env).answer(why, &mut env));
     }
 }
+
+mod on_behalf;

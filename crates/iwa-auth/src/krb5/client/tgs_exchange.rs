@@ -10,9 +10,10 @@ use iwa_wire::krb5::{
 
 use super::super::etype::{Etype, Key};
 use super::super::usage;
-use super::{Credential, Exchange, NeedKdc, Step, Task, malformed, nonce, refused};
+use super::on_behalf::{self, Behalf};
+use super::{Credential, Exchange, NeedKdc, ServiceTicket, Step, Task, malformed, nonce, refused};
 use crate::env::Env;
-use crate::reject::{Peer, Reject};
+use crate::reject::{Peer, Policy, Reject};
 
 /// A TGS-REQ that is on its way.
 #[derive(Debug)]
@@ -39,13 +40,15 @@ pub(super) enum Purpose {
         /// It.
         service: Box<Credential>,
     },
+    /// Somebody else's ticket for ourselves or for the service.
+    Behalf(Box<Behalf>),
 }
 
 impl TgsExchange {
     pub(super) fn begin(task: Task, tgt: Credential, purpose: Purpose, env: &mut Env<'_>) -> Result<Step, Reject> {
         let realm = tgt.server.components.get(1).cloned().unwrap_or_default();
         let wanted = match purpose {
-            Purpose::Service => Principal { realm, ..task.service.clone() },
+            Purpose::Service | Purpose::Behalf(_) => Principal { realm, ..task.service.clone() },
             Purpose::CrossRealm => Principal::krbtgt(&task.service.realm, &realm),
             Purpose::Forward { .. } => tgt.server.clone(),
         };
@@ -66,8 +69,23 @@ impl TgsExchange {
         if self.tgt.flags.contains(TicketFlags::FORWARDABLE) {
             options |= kdc_options::FORWARDABLE;
         }
-        if matches!(self.purpose, Purpose::Forward { .. }) {
-            options |= kdc_options::FORWARDED;
+        let (mut for_other, mut evidence) = (None, None);
+        let mut value = Vec::new();
+        match &self.purpose {
+            Purpose::Behalf(behalf) => match &**behalf {
+                Behalf::User(user) => {
+                    on_behalf::pa_for_user(user, &self.tgt.key, &mut value);
+                    for_other = Some(pa_type::FOR_USER);
+                }
+                Behalf::Evidence(known) => {
+                    options |= kdc_options::CNAME_IN_ADDL_TKT;
+                    evidence = Some([Ticket::parse(known.ticket())?]);
+                    on_behalf::pac_options(&mut value);
+                    for_other = Some(pa_type::PAC_OPTIONS);
+                }
+            },
+            Purpose::Forward { .. } => options |= kdc_options::FORWARDED,
+            Purpose::Service | Purpose::CrossRealm => {}
         }
         let body = KdcReqBody {
             kdc_options: options,
@@ -81,7 +99,7 @@ impl TgsExchange {
             etypes: SequenceOf::of(&self.etypes),
             addresses: None,
             enc_authorization_data: None,
-            additional_tickets: None,
+            additional_tickets: evidence.as_ref().map(|tickets| SequenceOf::of(tickets)),
             raw: &[],
         };
         let mut encoded_body = Vec::with_capacity(256);
@@ -109,7 +127,8 @@ impl TgsExchange {
         };
         let mut encoded = Vec::with_capacity(self.tgt.ticket.len() + 512);
         ap_req.write(&mut encoded);
-        let padata = [PaData { padata_type: pa_type::TGS_REQ, padata_value: &encoded }];
+        let mut padata = vec![PaData { padata_type: pa_type::TGS_REQ, padata_value: &encoded }];
+        padata.extend(for_other.map(|padata_type| PaData { padata_type, padata_value: &value }));
         let mut request = Vec::with_capacity(encoded.len() + encoded_body.len() + 64);
         KdcReq {
             exchange: Which::Tgs,
@@ -171,19 +190,43 @@ impl TgsExchange {
         if enc.nonce != self.nonce {
             return wrong("its nonce is not ours: an old answer".to_owned());
         }
-        if rep.crealm != self.tgt.client.realm() || rep.cname != self.tgt.client.name() {
-            return wrong(format!("its ticket is of {}, not of {}", rep.cname, self.tgt.client));
-        }
+        let client = match &self.purpose {
+            Purpose::Behalf(behalf) => {
+                if !rep.crealm.as_str().is_some_and(|realm| behalf.is(realm, &rep.cname)) {
+                    return wrong(format!("its ticket is of {}@{}, not of {}", rep.cname, rep.crealm, behalf.client()));
+                }
+                rep.cname.to_principal(rep.crealm)?
+            }
+            _ if rep.crealm != self.tgt.client.realm() || rep.cname != self.tgt.client.name() => {
+                return wrong(format!("its ticket is of {}, not of {}", rep.cname, self.tgt.client));
+            }
+            _ => self.tgt.client.clone(),
+        };
         if enc.srealm != self.wanted.realm() {
             return wrong(format!("it is of the realm {}, not of {}", enc.srealm, self.wanted.realm));
         }
-        let credential = Credential::of(self.tgt.client.clone(), rep, &enc, &self.etypes, task.offset)?;
+        let credential = Credential::of(client, rep, &enc, &self.etypes, task.offset)?;
         let is_wanted = credential.server == self.wanted;
         match self.purpose {
             Purpose::Forward { service } => {
                 // A KDC that forgets the flag has given an ordinary ticket, and that is not to be handed out.
                 let forwarded = is_wanted && credential.flags.contains(TicketFlags::FORWARDED);
                 Ok(task.done(*service, forwarded.then_some(credential)))
+            }
+            Purpose::Behalf(behalf) if is_wanted => {
+                let evidence = match &*behalf {
+                    Behalf::User(user) => Some(on_behalf::open(&task.client.inner.long_term, user, &credential)?),
+                    Behalf::Evidence(_) => None,
+                };
+                Ok(Step::Ticket(ServiceTicket { service: credential, forwarded: None, evidence, new: task.new }))
+            }
+            Purpose::Behalf(_) if credential.server.is_krbtgt() => {
+                let why = format!(
+                    "{} is in another realm ({}): delegation is done within one",
+                    self.wanted,
+                    credential.server.components.get(1).map_or("", String::as_str)
+                );
+                Err(Policy::Delegation { why }.into())
             }
             Purpose::Service if is_wanted => {
                 task.new.push(credential.clone());

@@ -145,6 +145,13 @@ impl Key {
         self.specific(usage).encrypt(plaintext, entropy, out)
     }
 
+    /// `KERB_CHECKSUM_HMAC_MD5` (RFC 4757 4) under the bytes of this key, whatever its etype, as `PA-FOR-USER` wants it.
+    #[must_use]
+    pub fn hmac_md5(&self, usage: u32, parts: &[&[u8]]) -> Bytes {
+        let sum = rc4::ChecksumKey::new(&super::hmac_new(self.expose()), usage).compute(parts);
+        Bytes::truncated(&sum, sum.len())
+    }
+
     /// `pseudo-random` (RFC 3961 3): 16, 32, 48 or 20 bytes.
     #[must_use]
     pub fn prf(&self, input: &[u8]) -> Bytes {
