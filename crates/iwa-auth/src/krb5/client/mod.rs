@@ -168,7 +168,8 @@ impl Client {
     pub fn for_user(&self, user: &Principal, env: &mut Env<'_>) -> Result<Step, Reject> {
         let own = &self.inner.principal;
         if !user.realm.eq_ignore_ascii_case(&own.realm) {
-            let why = format!("{user} is of another realm than our account, {own}: protocol transition is done within one");
+            let why =
+                format!("{user} is of another realm than our account, {own}: protocol transition is done within one");
             return Err(Policy::Delegation { why }.into());
         }
         let user = Principal { realm: own.realm.clone(), ..user.clone() };

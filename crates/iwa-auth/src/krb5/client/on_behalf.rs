@@ -120,9 +120,10 @@ fn same_user(user: &Principal, realm: &str, name: &PrincipalName<'_>) -> bool {
     let same = |left: &str, right: &str| left == right || left.to_lowercase() == right.to_lowercase();
     let mut found = name.components();
     realm.eq_ignore_ascii_case(&user.realm)
-        && user.components.iter().all(|wanted| {
-            found.next().and_then(|found| found.as_str()).is_some_and(|found| same(wanted, found))
-        })
+        && user
+            .components
+            .iter()
+            .all(|wanted| found.next().and_then(|found| found.as_str()).is_some_and(|found| same(wanted, found)))
         && found.next().is_none()
 }
 
@@ -164,7 +165,8 @@ pub(super) fn open(keys: &LongTerm, user: &Principal, credential: &Credential) -
         let inside = EncTicketPart::parse(plain)?;
         let found = inside.cname.to_principal(inside.crealm)?;
         if !same_user(user, &found.realm, &found.name()) {
-            let what = format!("the ticket for {user} is inside of {found}: somebody changed our question or the answer");
+            let what =
+                format!("the ticket for {user} is inside of {found}: somebody changed our question or the answer");
             return Err(Peer::KdcReply { what }.into());
         }
         return Ok(Evidence::of(&ticket, &inside)?);
