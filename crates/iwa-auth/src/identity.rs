@@ -95,6 +95,14 @@ impl Identity {
         Self { account, groups: groups.into_boxed_slice(), named_groups, mechanism: Mechanism::Basic }
     }
 
+    /// From a session that began with a proof, and whose seal was opened. Its mechanism is that of the proof.
+    #[must_use]
+    pub fn from_session(session: crate::ports::SessionVerified) -> Self {
+        let (account, groups, named_groups, mechanism) = session.into_parts();
+        let named_groups = named_groups.map(Vec::into_boxed_slice);
+        Self { account, groups: groups.into_boxed_slice(), named_groups, mechanism }
+    }
+
     /// The account.
     #[must_use]
     pub const fn account(&self) -> &Account {

@@ -9,7 +9,7 @@ use core::pin::Pin;
 use iwa_wire::Sid;
 
 use crate::env::UnixTime;
-use crate::identity::{Account, NamedGroup};
+use crate::identity::{Account, Mechanism, NamedGroup};
 use crate::nt_status::NtStatus;
 use crate::secret::Secret;
 
@@ -104,6 +104,34 @@ impl PasswordVerified {
 
     pub(crate) fn into_parts(self) -> (Account, Vec<Sid>, Option<Vec<NamedGroup>>) {
         (self.account, self.groups, self.named_groups)
+    }
+}
+
+/// Somebody proved who they are before, was sealed into a session by us, and the seal was opened now: authentic, of this
+/// host and policy, and not past its end. Only whoever seals sessions has reason to make one.
+#[derive(Debug)]
+pub struct SessionVerified {
+    account: Account,
+    groups: Vec<Sid>,
+    named_groups: Option<Vec<NamedGroup>>,
+    mechanism: Mechanism,
+}
+
+impl SessionVerified {
+    /// Says that a seal of our own, which was opened, says this account, its groups, and how it was proved when the session
+    /// began.
+    #[must_use]
+    pub const fn by_seal(
+        account: Account,
+        groups: Vec<Sid>,
+        named_groups: Option<Vec<NamedGroup>>,
+        mechanism: Mechanism,
+    ) -> Self {
+        Self { account, groups, named_groups, mechanism }
+    }
+
+    pub(crate) fn into_parts(self) -> (Account, Vec<Sid>, Option<Vec<NamedGroup>>, Mechanism) {
+        (self.account, self.groups, self.named_groups, self.mechanism)
     }
 }
 

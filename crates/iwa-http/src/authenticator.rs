@@ -14,13 +14,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{FORWARDED, HeaderName, HeaderValue, VIA};
+use http::header::{AUTHORIZATION, FORWARDED, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap, Version};
 use iwa_auth::krb5::acceptor::Delegated;
 use iwa_auth::krb5::client::Evidence;
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
 use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
-use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme};
+use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme, UnixTime};
 
 use crate::challenge::{Challenges, FinalToken, Provider, token_line};
 use crate::connection::{Connection, HalfOpen, Halfway, Known, State};
@@ -122,6 +122,8 @@ pub struct Admitted {
     pub evidence: Option<Arc<Evidence>>,
     /// How this request's token is tied to the TLS connection; unchecked if it has none.
     pub binding: Binding,
+    /// The end of the ticket that this request brought, if it did: what is made of it must not live longer.
+    pub expires: Option<UnixTime>,
     /// What the operator should know although the client is in.
     pub note: Option<&'static str>,
 }
@@ -202,6 +204,28 @@ impl Authenticator {
         }
     }
 
+    /// Whether a request brings credentials that are for [`Authenticator::authenticate`] to judge, good or bad. Those of
+    /// another scheme are the application's.
+    #[must_use]
+    pub fn is_asked_by(&self, headers: &HeaderMap) -> bool {
+        if !headers.contains_key(AUTHORIZATION) {
+            return false;
+        }
+        match Credentials::of(headers) {
+            Ok(Some(Credentials::Basic(_))) => self.policy.basic_realm.is_some(),
+            Ok(None | Some(Credentials::Other)) => false,
+            Ok(Some(Credentials::Windows(..))) | Err(_) => true,
+        }
+    }
+
+    /// Admits a request without credentials of its own by the session that it brought. What its connection knows stays as it
+    /// is, but for a handshake under way, which this request gives up.
+    pub fn admit_session(&self, connection: &Connection, identity: Arc<Identity>) -> Admitted {
+        connection.count_request();
+        let note = connection.give_up_handshake().then_some(GIVEN_UP);
+        Admitted { identity: Some(identity), note, ..Admitted::default() }
+    }
+
     /// The answer to a request that must be authenticated and is not: for rules that find, after
     /// [`Authenticator::authenticate`], that nobody is not enough.
     #[must_use]
@@ -230,10 +254,7 @@ impl Authenticator {
             }
             connection.forget();
         }
-        let note = connection.forget().then_some(
-            "a request without credentials came in the middle of a handshake, which is given up: the client changed its \
-             mind, or a proxy shares this connection among clients",
-        );
+        let note = connection.forget().then_some(GIVEN_UP);
         if self.policy.anonymous {
             return Outcome::Admitted(Admitted { note, ..Admitted::default() });
         }
@@ -338,6 +359,7 @@ impl Authenticator {
                         // Kept for as long as the connection only where somebody needs it.
                         delegated: delegated.clone().filter(|_| evidence.is_some()),
                         evidence: evidence.clone(),
+                        session: None,
                     }));
                 }
                 let final_token = FinalToken {
@@ -351,6 +373,7 @@ impl Authenticator {
                     delegated,
                     evidence,
                     binding,
+                    expires,
                     note,
                 });
             }
@@ -515,6 +538,9 @@ static OF_PROXIES: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
+
+const GIVEN_UP: &str = "a request without credentials came in the middle of a handshake, which is given up: the client \
+    changed its mind, or a proxy shares this connection among clients";
 
 /// Bytes that hold an AP-REP in SPNEGO, and most CHALLENGEs.
 const USUAL_ANSWER: usize = 256;

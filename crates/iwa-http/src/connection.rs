@@ -15,6 +15,8 @@ use iwa_auth::krb5::client::Evidence;
 use iwa_auth::reject::Unavailable;
 use iwa_auth::{Binding, ChannelBindings, Handshake, Identity, Scheme, UnixTime};
 
+use crate::session::SessionId;
+
 /// One connection of one client.
 pub struct Connection {
     peer: SocketAddr,
@@ -105,6 +107,43 @@ impl Connection {
         }
     }
 
+    /// Forgets who proved themselves here, and any handshake: for whoever signs out.
+    pub fn forget_identity(&self) {
+        self.forget();
+    }
+
+    /// Says that the session of this name began with what was proved here: it is known to end with it.
+    pub fn belongs_to(&self, session: SessionId) {
+        if let State::Known(known) = &mut *self.lock() {
+            known.session = Some(session);
+        }
+    }
+
+    /// The session that began with what was proved here.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match &*self.lock() {
+            State::Known(known) => known.session,
+            State::Fresh | State::Halfway(_) | State::Busy => None,
+        }
+    }
+
+    /// Which certificate the client saw: its channel bindings; zeros without TLS of our own.
+    #[must_use]
+    pub fn certificate(&self) -> [u8; 16] {
+        self.tls.as_ref().map_or([0; 16], ChannelBindings::presented)
+    }
+
+    /// Forgets a handshake under way, and says whether there was one. Who is known stays.
+    pub(crate) fn give_up_handshake(&self) -> bool {
+        let mut state = self.lock();
+        let halfway = matches!(*state, State::Halfway(_));
+        if halfway {
+            *state = State::Fresh;
+        }
+        halfway
+    }
+
     /// Takes the state out for a request that brings a token. `None` if another request is at it, which HTTP/1.1 does not
     /// do by itself.
     pub(crate) fn begin(&self) -> Option<(State, Turn<'_>)> {
@@ -155,6 +194,8 @@ pub(crate) struct Known {
     pub(crate) evidence: Option<Arc<Evidence>>,
     /// What they forwarded, where the acceptor hands out evidence.
     pub(crate) delegated: Option<Arc<Delegated>>,
+    /// That began with it.
+    pub(crate) session: Option<SessionId>,
 }
 
 /// One request's hold of the state. Unless it is ended with a new state, the connection forgets everything: an abandoned or

@@ -8,6 +8,7 @@
 //! | from a failure to HTTP status, IIS sub-status, sc-win32-status | [`status`] |
 //! | the client's side of one connection | [`client`] |
 //! | the hosts that may be given credentials | [`hosts`] |
+//! | after one handshake, a sealed cookie | [`session`] |
 //! | clock and randomness | [`system`] |
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod client;
 pub mod connection;
 mod credentials;
 pub mod hosts;
+pub mod session;
 pub mod status;
 pub mod system;
 
