@@ -152,7 +152,9 @@ fn names_a_session(cookie: &[u8]) -> bool {
 
 /// Whether a cookie of this name is one of ours.
 fn is_of_a_session(name: &str) -> bool {
-    [SECURE, CLEAR].iter().any(|of| name.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
+    [SECURE, CLEAR]
+        .iter()
+        .any(|of| name.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
 }
 
 /// Which piece of the session cookie of this place has this name.

@@ -232,4 +232,5 @@ pub(super) const KEY_ID: usize = 4;
 /// One an hour, for the longest session.
 const MOST_KEYS: usize = 800;
 
-const HEADING: &str = "# Keys of iwa's sessions: whoever can read this can be anybody. Written by the servers that share it.\n";
+const HEADING: &str =
+    "# Keys of iwa's sessions: whoever can read this can be anybody. Written by the servers that share it.\n";

@@ -161,7 +161,9 @@ impl Refusal {
             Self::Twice => "two session cookies of one name came, and neither counts",
             Self::Malformed => "the session cookie is none of ours, or a piece of it is missing",
             Self::UnknownKey => "the session cookie was sealed with a key that is not here (any more)",
-            Self::Seal => "the session cookie was changed, or made for another host, policy or certificate, or without TLS",
+            Self::Seal => {
+                "the session cookie was changed, or made for another host, policy or certificate, or without TLS"
+            }
             Self::Expired => "the session has ended",
             Self::Idle => "the session was not used for too long",
             Self::FromTheFuture => "the session begins in the future: the clocks of two servers differ",
@@ -290,7 +292,9 @@ impl NoSession {
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
-            Self::TooLong => "no session: the account's groups do not fit into cookies; a session never has fewer groups",
+            Self::TooLong => {
+                "no session: the account's groups do not fit into cookies; a session never has fewer groups"
+            }
             Self::InClear => "no session: without TLS whoever listens could take it over (in-clear allows it)",
             Self::NoHost => "no session: the request names no host",
             Self::TicketEnds => "no session: the ticket ends now",

@@ -264,10 +264,14 @@ fn a_cookie_sealed_with_another_key_is_refused() {
 fn two_cookies_of_one_name_are_none_in_one_line_and_in_two() {
     let world = World::new();
     let good = text(&world.cookie());
-    for twice in [[good.clone(), "__Host-iwa=1x".into()], ["__Host-iwa=1x".into(), good.clone()], [good.clone(), good.clone()]] {
+    for twice in
+        [[good.clone(), "__Host-iwa=1x".into()], ["__Host-iwa=1x".into(), good.clone()], [good.clone(), good.clone()]]
+    {
         assert_eq!(world.refused(&cookies(&twice), &place()), Refusal::Twice);
         let mut lines = HeaderMap::new();
-        twice.iter().for_each(|line| drop(lines.append(COOKIE, line.parse().expect("a line"))));
+        for line in &twice {
+            lines.append(COOKIE, line.parse().expect("a line"));
+        }
         assert_eq!(world.refused(&lines, &place()), Refusal::Twice);
     }
 }
@@ -377,7 +381,9 @@ fn no_session_cookie_goes_on_to_an_application() {
     ];
     for (lines, wanted) in cases {
         let mut headers = HeaderMap::new();
-        lines.iter().for_each(|line| drop(headers.append(COOKIE, line.parse().expect("a line"))));
+        for line in lines {
+            headers.append(COOKIE, line.parse().expect("a line"));
+        }
         without_session_cookies(&mut headers);
         let left: Vec<_> = headers.get_all(COOKIE).iter().map(|line| line.to_str().expect("ASCII")).collect();
         assert_eq!(left, Vec::from_iter(wanted), "{lines:?}");
@@ -508,7 +514,11 @@ fn any_sid() -> impl Strategy<Value = Sid> {
 }
 
 fn any_named() -> impl Strategy<Value = NamedGroup> {
-    ("\\PC{0,12}", prop_oneof![Just(",ou=groups,dc=example,dc=test"), Just("é"), Just("")], proptest::option::of("\\PC{0,9}"))
+    (
+        "\\PC{0,12}",
+        prop_oneof![Just(",ou=groups,dc=example,dc=test"), Just("é"), Just("")],
+        proptest::option::of("\\PC{0,9}"),
+    )
         .prop_map(|(cn, base, name)| NamedGroup { dn: format!("{cn}{base}"), name })
 }
 
