@@ -66,7 +66,8 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     };
     let manner = route.gate.of(asked.front.client, asked.headers);
     let authenticator = manner.authenticator(site);
-    let Admitted { identity, by_token, final_token, delegated, evidence: _, binding, expires: _, note } = if manner.off {
+    let Admitted { identity, by_token, final_token, delegated, evidence: _, binding, expires: _, note } = if manner.off
+    {
         asked.connection.count_request();
         Admitted::default()
     } else {
