@@ -286,6 +286,11 @@ impl Authenticator {
 
     /// Whether all requests of the connection are one client's, as far as this request shows it.
     fn of_one_client(&self, version: Version, headers: &HeaderMap) -> Result<(), Forbidden> {
+        if version == Version::HTTP_2 {
+            let why =
+                "it speaks HTTP/2, where each request stands for itself; the client is to come back with HTTP/1.1";
+            return Err(Forbidden::NotOnThisConnection { why });
+        }
         if version != Version::HTTP_11 {
             return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
         }

@@ -40,6 +40,20 @@ impl Connection {
         Self { peer, local, tls: Some(bindings), requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
     }
 
+    /// The same for one request alone: for a stream of a connection that carries many at once (HTTP/2). Addresses and bindings are
+    /// the connection's; whoever proves themselves on it is known to no other request, and it knows nobody.
+    #[must_use]
+    pub fn stream(&self) -> Self {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        Self {
+            peer: self.peer,
+            local: self.local,
+            tls: self.tls.clone(),
+            requests: AtomicU64::new(before),
+            state: Mutex::new(State::Fresh),
+        }
+    }
+
     /// The client's address.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {

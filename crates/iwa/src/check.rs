@@ -111,7 +111,8 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     }
     for address in &config.server.listen_tls {
         let reach = if address.ip().is_loopback() { "this machine only" } else { "other machines too" };
-        page.line("listen", format_args!("https://{address} ({reach})"));
+        let http2 = if config.offers_http2() { "; HTTP/2 and HTTP/1.1" } else { "; HTTP/1.1" };
+        page.line("listen", format_args!("https://{address} ({reach}{http2})"));
     }
     certificates(&mut page, config);
     sign_in(&mut page, config);

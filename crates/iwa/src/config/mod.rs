@@ -16,6 +16,7 @@
 mod directory;
 mod domain;
 mod gate;
+mod front;
 mod kerberos;
 mod keytab;
 mod mapping;
@@ -46,6 +47,7 @@ pub(crate) use domain::{Backend, Domain, LdapTls};
 pub(crate) use gate::SignIn;
 #[cfg(test)]
 pub(crate) use gate::When;
+pub(crate) use front::Http2;
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Problem, Severity};
@@ -90,6 +92,8 @@ pub(crate) struct Server {
     pub(crate) listen: Vec<SocketAddr>,
     /// `listen`: those with `https://`.
     pub(crate) listen_tls: Vec<SocketAddr>,
+    /// `http2`.
+    pub(crate) http2: Http2,
 }
 
 /// `[tls]`.

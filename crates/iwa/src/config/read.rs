@@ -133,8 +133,9 @@ impl<'a> Reading<'a> {
                 "wanted a section [server] with `listen`, for example listen = [\"127.0.0.1:8080\"]; found none",
             ),
         }
+        let http2 = self.http2(&section);
         section.finish();
-        Server { listen, listen_tls }
+        Server { listen, listen_tls, http2 }
     }
 
     fn authentication(&self, section: Section<'a>, have: Have<'_>, server: &Server) -> Authentication {

@@ -94,7 +94,7 @@ pub(crate) fn site(
     };
     let terminators = Terminators::open(&config.authentication.terminators)?;
     let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
-    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
+    let certificates = config.tls.as_ref().map(|tls| Certificates::open(tls, config.offers_http2())).transpose()?;
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
     let routes = config.routes.iter().map(|route| {
         let content = match (&route.files, &route.proxy) {

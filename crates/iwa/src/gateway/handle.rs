@@ -8,13 +8,13 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use iwa_auth::reject::{Internal, Malformed, Reason};
+use iwa_auth::reject::{Internal, Reason};
 use iwa_auth::{Binding, Identity};
 use iwa_http::{Connection, Os, Refused, Status, System as _};
 
@@ -23,6 +23,7 @@ use super::body::Body;
 use super::decide::{Admission, Asked, Decision, decide};
 use super::exchange::{Exchange, Proved, RequestId};
 use super::front::Front;
+use super::http2;
 use super::own;
 use super::pages;
 use super::path::Path;
@@ -33,11 +34,14 @@ pub(crate) async fn handle(
     gateway: Arc<Gateway>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Result<Response<Body>, h2::Error> {
     let begun = Os.now();
     let clock = Instant::now();
     let id = gateway.next_request();
-    let (request, body) = request.into_parts();
+    let (mut request, body) = request.into_parts();
+    if request.version == Version::HTTP_2 {
+        http2::join_cookies(&mut request.headers);
+    }
     let mut body = Some(body);
     let mut answer = match unless_it_panics(answer(&gateway, &connection, id, &request, &mut body)).await {
         Some(answer) => answer,
@@ -75,6 +79,14 @@ pub(crate) async fn handle(
         unbound: answer.unbound,
         note: answer.note.as_deref(),
     });
+    if request.version == Version::HTTP_2 {
+        // What a stream leaves behind is nobody else's, and its end says nothing of the connection.
+        return if http2::wants_http11(answer.reason.as_ref()) {
+            Err(h2::Reason::HTTP_1_1_REQUIRED.into())
+        } else {
+            Ok(answer.response)
+        };
+    }
     // A body that went on to an upstream is read there, or ends with its connection.
     let stays = !answer.close
         && match body {
@@ -84,7 +96,7 @@ pub(crate) async fn handle(
     if !stays {
         answer.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    answer.response
+    Ok(answer.response)
 }
 
 /// An answer, and what the log is told of it.
@@ -158,13 +170,10 @@ async fn answer(
     request: &Parts,
     body: &mut Option<Incoming>,
 ) -> Answer {
-    if request.version == Version::HTTP_11 && request.headers.get_all(HOST).iter().count() != 1 {
-        // RFC 9112 3.2.
-        return Answer {
-            close: true,
-            ..Answer::refused(id, Malformed::Header("HTTP/1.1 wants exactly one Host").into())
-        };
-    }
+    let front = match Front::of(connection, request) {
+        Ok(front) => front,
+        Err(malformed) => return Answer { close: true, ..Answer::refused(id, malformed.into()) },
+    };
     let path = match Path::read(request.uri.path()) {
         Ok(path) => path,
         Err(unreadable) => {
@@ -174,7 +183,6 @@ async fn answer(
         }
     };
     let site = gateway.site();
-    let front = Front::of(connection, request);
     let asked = Asked {
         id,
         connection,

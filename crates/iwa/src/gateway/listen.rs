@@ -16,7 +16,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Gateway;
 use super::handle::handle;
+use super::http2;
 use super::patience::Patience;
+use super::tls::speaks_http2;
 use crate::config::Limits;
 
 /// What a listener's clients speak first.
@@ -161,7 +163,12 @@ async fn tls(
     };
     match accepted {
         Ok((stream, bindings)) => {
-            connection(gateway, stream, Connection::tls(peer, local, bindings), limits, watcher).await;
+            let over_tls = Connection::tls(peer, local, bindings);
+            if speaks_http2(&stream) {
+                http2::serve(gateway, stream, over_tls, limits, watcher, stop).await;
+            } else {
+                connection(gateway, stream, over_tls, limits, watcher).await;
+            }
         }
         // Every port scan is one; the operator asks for it who looks for a client's trouble.
         Err(why) => tracing::debug!(client = %peer, "no TLS connection: {why}"),
@@ -192,7 +199,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         async move {
             let answer = answer.await;
             answering.ends();
-            Ok::<_, core::convert::Infallible>(answer)
+            answer
         }
     });
     let served = http1::Builder::new()

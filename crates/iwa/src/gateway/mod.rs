@@ -6,6 +6,7 @@
 //! | listen, accept, one task a connection, graceful stop | [`listen`] |
 //! | TLS and what it ties clients to; their files; proxies that end TLS in front | [`tls`], [`certificate`], [`terminators`] |
 //! | whom extended protection would keep out | [`unbound`] |
+//! | HTTP/2: its limits, and what it cannot carry | [`http2`] |
 //! | how long the head of a request may take | [`patience`] |
 //! | who is in front: the client, or a proxy that speaks for it | [`front`] |
 //! | one request, whatever happens; who asks and whether they may | [`handle`], [`decide`] |
@@ -36,6 +37,7 @@ pub(crate) mod files;
 pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod handle;
+pub(crate) mod http2;
 pub(crate) mod keytabs;
 pub(crate) mod listen;
 pub(crate) mod logons;

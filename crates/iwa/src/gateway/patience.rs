@@ -50,6 +50,12 @@ impl<S> Patience<S> {
         (Self { stream, limit, turns, deadline: None, longest_stall, stalled: None }, answering)
     }
 
+    /// For a protocol that tells its heads apart by itself: only `longest_stall` holds.
+    pub(crate) fn of_frames(stream: S, longest_stall: Duration) -> Self {
+        let turns = Arc::new(AtomicU64::new(1));
+        Self { stream, limit: longest_stall, turns, deadline: None, longest_stall, stalled: None }
+    }
+
     fn unless_stalled(
         &mut self,
         context: &mut Context<'_>,

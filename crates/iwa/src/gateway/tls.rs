@@ -27,6 +27,8 @@ use crate::config::{CertificateFiles, Tls};
 pub(crate) struct Certificates {
     files: Vec<CertificateFiles>,
     handshake_timeout: Duration,
+    /// Whether HTTP/2 is offered (RFC 7301).
+    http2: bool,
     /// In the order of the files.
     current: ArcSwap<Vec<Arc<Snapshot>>>,
     /// The files as they were read last, certificate and key.
@@ -44,17 +46,18 @@ impl Certificates {
     ///
     /// # Errors
     /// One of them cannot be used.
-    pub(crate) fn open(tls: &Tls) -> Result<Self, Problem> {
+    pub(crate) fn open(tls: &Tls, http2: bool) -> Result<Self, Problem> {
         let mut stamps = Vec::new();
         let mut current = Vec::new();
         for files in &tls.certificates {
             // The stamps are older than the bytes or as old, so that a change in between is seen at the next look.
             stamps.push(stamps_of(files)?);
-            current.push(Arc::new(Snapshot::read(files).map_err(Problem)?));
+            current.push(Arc::new(Snapshot::read(files, http2).map_err(Problem)?));
         }
         Ok(Self {
             files: tls.certificates.clone(),
             handshake_timeout: tls.handshake_timeout,
+            http2,
             current: ArcSwap::from_pointee(current),
             stamps: Mutex::new(stamps),
         })
@@ -80,7 +83,7 @@ impl Certificates {
                     *stamp = changed;
                 }
             }
-            match Snapshot::read(files) {
+            match Snapshot::read(files, self.http2) {
                 Ok(new) => {
                     tracing::info!(
                         certificate = %files.certificate.display(),
@@ -139,9 +142,10 @@ impl Certificates {
 }
 
 impl Snapshot {
-    fn read(files: &CertificateFiles) -> Result<Self, String> {
+    fn read(files: &CertificateFiles, http2: bool) -> Result<Self, String> {
         let served = Served::read(files)?;
-        let config = server_config(&served).map_err(|error| format!("{}: {error}", files.certificate.display()))?;
+        let config =
+            server_config(&served, http2).map_err(|error| format!("{}: {error}", files.certificate.display()))?;
         Ok(Self { served, config: Arc::new(config) })
     }
 
@@ -156,15 +160,26 @@ impl Snapshot {
 
 /// TLS 1.2 and 1.3 as rustls has them by default, for one certificate. Each has its own session tickets: a session is resumed
 /// with the certificate that it was made with, or not at all, so that the client's channel bindings stay right.
-fn server_config(served: &Served) -> Result<ServerConfig, rustls::Error> {
+fn server_config(served: &Served, http2: bool) -> Result<ServerConfig, rustls::Error> {
     let key = rustls::sign::CertifiedKey::clone(&served.key);
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if http2 {
+        config.alpn_protocols.push(HTTP2.to_vec());
+    }
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
+}
+
+/// HTTP/2 as ALPN calls it. RFC 9113 3.2.
+const HTTP2: &[u8] = b"h2";
+
+/// Whether HTTP/2 was agreed on.
+pub(crate) fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 fn provider() -> CryptoProvider {

@@ -33,7 +33,7 @@ enum Presents {
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum TlsEnds {
+pub(super) enum TlsEnds {
     Here,
     InFront,
 }
@@ -120,17 +120,17 @@ async fn cell(policy: BindingPolicy, presents: Presents, with: With, tls_ends: T
 }
 
 /// A site for alice, with NTLM and Kerberos.
-struct World {
+pub(super) struct World {
     directory: Directory,
-    server: Server,
-    own: Pem,
+    pub(super) server: Server,
+    pub(super) own: Pem,
     front: Pem,
     tls_ends: TlsEnds,
     service: iwa_domain::local::KeySet,
 }
 
 impl World {
-    async fn new(name: &str, policy: BindingPolicy, tls_ends: TlsEnds) -> Self {
+    pub(super) async fn new(name: &str, policy: BindingPolicy, tls_ends: TlsEnds) -> Self {
         let directory = accounts(&format!("protection-{name}"));
         let (own, front) =
             (Pem::write(&directory, "own", &["web.example.test"]), Pem::write(&directory, "front", &["web"]));
@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    fn ap_req(&self, bindings: Option<[u8; 16]>) -> Vec<u8> {
+    pub(super) fn ap_req(&self, bindings: Option<[u8; 16]>) -> Vec<u8> {
         let key = |key: &&iwa_auth::krb5::etype::Key| key.etype() == Etype::Aes256CtsHmacSha1;
         let mint = Mint {
             kvno: Some(self.service.kvno),
@@ -202,6 +202,14 @@ impl World {
             ..Mint::new(Os.now())
         };
         mint.token(&mut Seeded(7))
+    }
+
+    /// One of many tokens without bindings.
+    pub(super) fn ap_req_of(&self, number: u64) -> Vec<u8> {
+        let key = |key: &&iwa_auth::krb5::etype::Key| key.etype() == Etype::Aes256CtsHmacSha1;
+        let service_key = self.service.keys.iter().find(key).expect("AES").clone();
+        let mint = Mint { kvno: Some(self.service.kvno), service_key, ..Mint::new(Os.now()) };
+        mint.token(&mut Seeded(1000 + number))
     }
 }
 

@@ -9,6 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Client, Directory, Server, anonymous, server};
 use crate::config::{CertificateFiles, Config, Tls};
@@ -67,7 +68,7 @@ pub(super) async fn over_tls(
     name: &str,
     trusted: &[&Pem],
 ) -> Result<(Client, CertificateDer<'static>), std::io::Error> {
-    connect(server, name, trusted, &[b"h2", b"http/1.1"]).await
+    connect(server, name, trusted, &[b"http/1.1"]).await
 }
 
 async fn connect(
@@ -76,6 +77,20 @@ async fn connect(
     trusted: &[&Pem],
     alpn: &[&[u8]],
 ) -> Result<(Client, CertificateDer<'static>), std::io::Error> {
+    let stream = stream_over_tls(server, name, trusted, alpn).await?;
+    let (_, tls) = stream.get_ref();
+    assert!(alpn.is_empty() || tls.alpn_protocol() == Some(b"http/1.1"));
+    let shown = tls.peer_certificates().and_then(<[_]>::first).expect("a certificate").clone();
+    Ok((Client(Box::new(stream)), shown))
+}
+
+/// A connection to the last address, whatever is spoken then.
+pub(super) async fn stream_over_tls(
+    server: &Server,
+    name: &str,
+    trusted: &[&Pem],
+    alpn: &[&[u8]],
+) -> Result<TlsStream<TcpStream>, std::io::Error> {
     let mut roots = RootCertStore::empty();
     for pem in trusted {
         roots.add(pem.der()).expect("a root");
@@ -90,11 +105,7 @@ async fn connect(
     let address = server.running.addresses().last().expect("an address");
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let (_, tls) = stream.get_ref();
-    assert!(alpn.is_empty() || tls.alpn_protocol() == Some(b"http/1.1"));
-    let shown = tls.peer_certificates().and_then(<[_]>::first).expect("a certificate").clone();
-    Ok((Client(Box::new(stream)), shown))
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 #[tokio::test]

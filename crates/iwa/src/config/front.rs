@@ -1,0 +1,41 @@
+//! `[server]`: what clients and the proxies in front of them may speak.
+
+use iwa_http::Provider;
+
+use super::Config;
+use super::raw::Section;
+use super::read::Reading;
+
+/// `http2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Http2 {
+    /// `auto`: where somebody can sign in with it.
+    #[default]
+    Auto,
+    /// `never`.
+    Never,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn http2(&self, section: &Section<'a>) -> Http2 {
+        let words = [("auto", Http2::Auto), ("never", Http2::Never)];
+        section.word("http2", &words).map(|word| word.value).unwrap_or_default()
+    }
+}
+
+impl Config {
+    /// Whether clients over TLS are offered HTTP/2. Kerberos, Basic and anonymous visitors need no more than a request. Where
+    /// Windows authentication can only be NTLM, every visitor would have to come back with HTTP/1.1, and is not sent round.
+    pub(crate) fn offers_http2(&self) -> bool {
+        let windows = |policy: &iwa_http::Policy| !policy.providers.is_empty();
+        let kerberos = |policy: &iwa_http::Policy| {
+            let negotiates = |p: &Provider| matches!(p, Provider::Negotiate | Provider::NegotiateKerberos);
+            self.kerberos.is_some() && policy.providers.iter().any(negotiates)
+        };
+        let site = &self.authentication.policy;
+        let policies = || self.routes.iter().map(|route| route.policy(site));
+        let somebody = kerberos(site) || policies().any(|policy| kerberos(&policy));
+        let nobody_asks = !windows(site) && !policies().any(|policy| windows(&policy));
+        self.server.http2 == Http2::Auto && (somebody || nobody_asks)
+    }
+}
