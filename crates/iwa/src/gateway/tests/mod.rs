@@ -1,12 +1,9 @@
 //! The server over real connections on loopback.
 
 mod domain;
-<<<<<<< HEAD
 mod gate;
-=======
 mod frames;
 mod http2;
->>>>>>> 3336b42 (HTTP/2 to clients: each request by itself, and HTTP/1.1 for whoever needs a connection)
 mod protection;
 mod sign_in;
 mod tls;
