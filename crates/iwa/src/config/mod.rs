@@ -15,8 +15,8 @@
 
 mod directory;
 mod domain;
-mod gate;
 mod front;
+mod gate;
 mod kerberos;
 mod keytab;
 mod mapping;
@@ -44,10 +44,10 @@ use crate::gateway::terminators::Terminator;
 
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
+pub(crate) use front::Http2;
 pub(crate) use gate::SignIn;
 #[cfg(test)]
 pub(crate) use gate::When;
-pub(crate) use front::Http2;
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Problem, Severity};

@@ -1,8 +1,8 @@
 //! The server over real connections on loopback.
 
 mod domain;
-mod gate;
 mod frames;
+mod gate;
 mod http2;
 mod protection;
 mod sign_in;
