@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// Asks for the names of domains' groups that the rules speak of, and says which are not resolved and why. That is no problem
 /// of the configuration: it may be checked where no controller is.
 fn resolve_names(config: &Config) -> Vec<(String, String)> {
-    let groups = names::of_rules(config.routes.iter().flat_map(|route| &route.rules), &[]);
+    let groups = names::of_config(config, &[]);
     if groups.is_empty() {
         return Vec::new();
     }

@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
         if let Some(pattern) = section.parsed("user-agent", wanted, Pattern::parse) {
             condition.headers.push((USER_AGENT, pattern.value));
         }
-        for (name, At { value, span }) in section.texts("header") {
+        for (name, At { value, span }) in section.texts("header").unwrap_or_default() {
             match (name.parse::<HeaderName>(), Pattern::parse(value)) {
                 (Ok(name), Ok(pattern)) => condition.headers.push((name, pattern)),
                 (Err(_), _) => self.report.error(span, format!("header: \"{name}\" is not the name of a header")),

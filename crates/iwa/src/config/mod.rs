@@ -17,6 +17,7 @@ mod directory;
 mod domain;
 mod front;
 mod gate;
+mod identity;
 mod kerberos;
 mod keytab;
 mod mapping;
@@ -230,6 +231,8 @@ pub(crate) struct Route {
     pub(crate) files: Option<PathBuf>,
     /// `proxy`: the application that requests go on to.
     pub(crate) proxy: Option<Proxy>,
+    /// `[route.identity]`: what the application is told of its visitors.
+    pub(crate) told: crate::gateway::identity::Told,
     /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
     /// everybody may whom authentication lets through (IIS's factory rule).
     pub(crate) rules: Vec<Rule>,

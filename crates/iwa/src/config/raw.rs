@@ -252,11 +252,11 @@ impl<'a> Section<'a> {
     }
 
     /// A section whose keys are names of the writer's own, and its values texts.
-    pub(super) fn texts(&self, key: &'static str) -> Vec<(&'a str, At<&'a str>)> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<(&'a str, At<&'a str>)>> {
+        let value = self.value(key)?;
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong(value, key, "a table such as { name = \"text\" }");
-            return Vec::new();
+            return None;
         };
         let mut texts = Vec::new();
         for (name, value) in table {
@@ -267,7 +267,7 @@ impl<'a> Section<'a> {
                 _ => self.wrong(value, key, "a text in quotes"),
             }
         }
-        texts
+        Some(texts)
     }
 
     /// A whole number of at least `least`.

@@ -13,6 +13,7 @@ use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
 use super::{Authentication, Proxy, Route, SignIn, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
+use crate::gateway::identity::Told;
 use crate::gateway::names::DomainGroup;
 use crate::gateway::path::covers;
 
@@ -43,6 +44,7 @@ impl<'a> Reading<'a> {
             });
             let proxy = self.proxy(&section);
             let sign_in = self.sign_in(&section, have, authentication);
+            let told = self.told(section.section("identity"), names, have);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
             let mut rules = Vec::new();
             for (key, access) in [("deny", Access::Deny), ("allow", Access::Allow)] {
@@ -58,7 +60,7 @@ impl<'a> Reading<'a> {
                     self.report
                         .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
-                written.push(Written { path, files, proxy, inherit, rules, sign_in });
+                written.push(Written { path, files, proxy, inherit, rules, sign_in, told });
             }
             section.finish();
         }
@@ -162,14 +164,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a name of a group is for a domain to resolve: one with a domain that is not this machine.
-    fn is_of_a_domain(&self, name: &str, names: Option<&Snapshot>, have: Have<'_>) -> bool {
+    pub(super) fn is_of_a_domain(&self, name: &str, names: Option<&Snapshot>, have: Have<'_>) -> bool {
         let here = |domain: &str| {
             same(domain, "BUILTIN") || domain == "." || names.is_some_and(|names| names.is_own_domain(domain))
         };
         have.domain && name.split_once('\\').is_some_and(|(domain, _)| !here(domain))
     }
 
-    fn known_group(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>, have: Have<'_>) {
+    pub(super) fn known_group(&self, name: &str, span: Range<usize>, names: Option<&Snapshot>, have: Have<'_>) {
         match names {
             Some(names) if names.group_sid(name).is_none() => {
                 let known: Vec<_> = names.groups().iter().map(|group| group.name.as_str()).collect();
@@ -235,9 +237,10 @@ impl<'a> Reading<'a> {
         written.sort_by_key(|route| (route.path.trim_end_matches('/').matches('/').count(), route.path.len()));
         let mut routes = Vec::new();
         for route in &written {
-            let (mut rules, mut sign_in) = (Vec::<Rule>::new(), SignIn::default());
+            let (mut rules, mut sign_in, mut told) = (Vec::<Rule>::new(), SignIn::default(), Told::default());
             for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
                 sign_in = above.sign_in.clone().below(&sign_in);
+                told = above.told.clone().or(&told);
                 if !above.inherit {
                     rules.clear();
                 }
@@ -250,6 +253,7 @@ impl<'a> Reading<'a> {
                 path: route.path.clone(),
                 files: route.files.clone(),
                 proxy: route.proxy.clone(),
+                told,
                 rules,
                 sign_in,
             });
@@ -287,4 +291,5 @@ struct Written {
     inherit: bool,
     rules: Vec<At<Rule>>,
     sign_in: SignIn,
+    told: Told,
 }

@@ -19,6 +19,8 @@ use super::directory;
 use super::domain::Joined;
 use super::files::Files;
 use super::gate::{Gate, Manner};
+use super::identity::protected::Protected;
+use super::identity::{Assertion, Whose};
 use super::keytabs::Keytabs;
 use super::logons::Logons;
 use super::names;
@@ -96,6 +98,16 @@ pub(crate) fn site(
     let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
     let certificates = config.tls.as_ref().map(|tls| Certificates::open(tls, config.offers_http2())).transpose()?;
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
+    let protected = Arc::new(Protected::new(config.routes.iter().flat_map(|route| route.told.names())));
+    let whose = match &accounts {
+        Some(accounts) => {
+            let snapshot =
+                accounts.snapshot().map_err(|error| Problem(format!("the accounts cannot be read: {error}")))?;
+            let machine = snapshot.machine();
+            Whose::new(Some((machine.name.clone(), machine.realm.clone(), machine.sid)))
+        }
+        None => Whose::default(),
+    };
     let routes = config.routes.iter().map(|route| {
         let content = match (&route.files, &route.proxy) {
             (_, Some(proxy)) => Content::Proxy(Proxy::new(proxy.upstream.clone())),
@@ -111,18 +123,17 @@ pub(crate) fn site(
         };
         let clauses = route.clauses().map(|(condition, sign_in)| (condition.clone(), manner(&sign_in)));
         let gate = Gate::new(clauses.collect(), manner(&route.sign_in));
-        Route::new(route.path.clone(), route.rules.clone(), gate, content)
+        let assertion = Assertion::new(&route.told, &protected);
+        Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion)
     });
-    let groups = names::of_rules(
-        config.routes.iter().flat_map(|route| &route.rules),
-        before.map_or(&[], |before| before.groups.as_slice()),
-    );
+    let groups = names::of_config(config, before.map_or(&[], |before| before.groups.as_slice()));
     let routes = routes.collect();
     Ok(Site {
         routes,
         domains,
         directory,
         groups,
+        whose,
         authenticator,
         accounts,
         realms: keytabs.realms(),

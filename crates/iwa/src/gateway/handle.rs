@@ -24,10 +24,11 @@ use super::decide::{Admission, Asked, Decision, decide};
 use super::exchange::{Exchange, Proved, RequestId};
 use super::front::Front;
 use super::http2;
+use super::identity::Known;
 use super::own;
 use super::pages;
 use super::path::Path;
-use super::site::Visitor;
+use super::site::{Content, Visitor};
 
 /// Answers one request of a connection.
 pub(crate) async fn handle(
@@ -211,8 +212,30 @@ async fn answer(
         Decision::Admitted(admission) => *admission,
         Decision::Answered(answer) => return *answer,
     };
-    let visitor =
-        Visitor { id, front: &front, asked: was_asked, identity: identity.as_ref(), proved, mapped: name.as_deref() };
+    let asserted = match &route.content {
+        Content::Proxy(_) => {
+            let known = Known { identity: identity.as_deref(), mapped: name.as_deref(), proved };
+            match route.assertion.of(&site, known).await {
+                Ok(asserted) => asserted,
+                Err(unassertable) => {
+                    let mut answer = unassertable.answer(id, identity.as_deref());
+                    final_token.attach(answer.response.headers_mut());
+                    let note = answer.note.take().or(note);
+                    return Answer { identity, name, proved, binding, unbound, note, ..answer };
+                }
+            }
+        }
+        _ => route.assertion.nothing(),
+    };
+    let visitor = Visitor {
+        id,
+        front: &front,
+        asked: was_asked,
+        identity: identity.as_ref(),
+        proved,
+        mapped: name.as_deref(),
+        asserted: &asserted,
+    };
     let mut response = route.content.answer(request, body, &path, visitor).await;
     let status = Status::served(response.status());
     final_token.attach(response.headers_mut());

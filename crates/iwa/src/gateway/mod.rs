@@ -15,7 +15,7 @@
 //! | one reading of a path, for rules and files alike | [`path`] |
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
-//! | what an application calls a visitor | [`mapping`] |
+//! | what an application calls a visitor, and what it is told of them | [`mapping`], [`identity`] |
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | the gateway's own pages, `/.iwa/` | [`own`] |
 //! | what a person reads instead of a bare status | [`pages`] |
@@ -38,6 +38,7 @@ pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod http2;
+pub(crate) mod identity;
 pub(crate) mod keytabs;
 pub(crate) mod listen;
 pub(crate) mod logons;

@@ -15,10 +15,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Gateway;
-use super::authorize::{Role, Rule};
+use super::authorize::Role;
 use super::domain::Joined;
+use super::identity::groups::Groups;
 use super::listen::stopped;
 use super::site::Site;
+use crate::config::Config;
 
 /// A group of a domain, by name, and what is known of it.
 #[derive(Debug)]
@@ -126,14 +128,16 @@ impl DomainGroup {
     }
 }
 
-/// Every domain's group that the rules name, once, with what was known before.
-pub(crate) fn of_rules<'a>(
-    rules: impl Iterator<Item = &'a Rule>,
-    before: &[Arc<DomainGroup>],
-) -> Vec<Arc<DomainGroup>> {
+/// Every domain's group that the configuration names, once, with what was known before.
+pub(crate) fn of_config(config: &Config, before: &[Arc<DomainGroup>]) -> Vec<Arc<DomainGroup>> {
+    let roles = config.routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.roles);
+    let of_rules = roles.filter_map(|role| match role {
+        Role::InDomain(group) => Some(group),
+        _ => None,
+    });
+    let told = config.routes.iter().filter_map(|route| route.told.groups.as_ref()).flat_map(Groups::of_domains);
     let mut groups: Vec<Arc<DomainGroup>> = Vec::new();
-    for role in rules.flat_map(|rule| &rule.roles) {
-        let Role::InDomain(group) = role else { continue };
+    for group in of_rules.chain(told) {
         if groups.iter().any(|known| Arc::ptr_eq(known, group)) {
             continue;
         }
@@ -230,6 +234,8 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::config::Route;
+    use crate::gateway::authorize::Rule;
     use crate::gateway::domain::tests::{FakeLogon, joined_with};
 
     /// A directory whose answer is changed by the test.
@@ -337,17 +343,19 @@ mod tests {
     async fn what_was_known_is_known_after_a_reload() {
         let role = |name| Role::InDomain(Arc::new(DomainGroup::new("CORP", name)));
         let rules = |names: &[&'static str]| {
-            vec![Rule { roles: names.iter().map(|name| role(name)).collect(), users: vec![], ..Rule::allow_all() }]
+            let roles = names.iter().map(|name| role(name)).collect();
+            let rules = vec![Rule { roles, users: vec![], ..Rule::allow_all() }];
+            Config { routes: vec![Route { rules, ..Route::default() }], ..Config::default() }
         };
-        let before = of_rules(rules(&["A", "B"]).iter(), &[]);
+        let before = of_config(&rules(&["A", "B"]), &[]);
         before[0].learn(Ok(Some(sid(1100))), Instant::now()).expect("learnt");
         let after = rules(&["C", "a", "A"]);
-        let groups = of_rules(after.iter(), &before);
+        let groups = of_config(&after, &before);
         assert_eq!(
             groups.iter().map(|group| matches!(what(group), Resolved::Sid(_))).collect::<Vec<_>>(),
             [false, true, true]
         );
-        let Role::InDomain(in_rule) = &after[0].roles[1] else { panic!() };
+        let Role::InDomain(in_rule) = &after.routes[0].rules[0].roles[1] else { panic!() };
         assert_eq!(what(in_rule), Resolved::Sid(sid(1100)), "the rule itself sees it");
     }
 }

@@ -18,6 +18,7 @@ use super::exchange::{Proved, RequestId};
 use super::files::Files;
 use super::front::Front;
 use super::gate::Gate;
+use super::identity::{Asserted, Assertion, Whose};
 use super::keytabs::Keytabs;
 use super::mapping::Mapped;
 use super::names::DomainGroup;
@@ -38,6 +39,8 @@ pub(crate) struct Site {
     pub(crate) directory: Option<Arc<Opened>>,
     /// The groups of domains that the rules name.
     pub(crate) groups: Vec<Arc<DomainGroup>>,
+    /// Whose accounts this machine's are, for what applications are told.
+    pub(crate) whose: Whose,
     /// The realms of the keytabs.
     pub(crate) realms: Vec<String>,
     /// The keytabs as they were read.
@@ -86,13 +89,15 @@ pub(crate) struct Route {
     /// How visitors sign in here.
     pub(crate) gate: Gate,
     pub(crate) content: Content,
+    /// What its application is told of a visitor.
+    pub(crate) assertion: Assertion,
 }
 
 impl Route {
     /// A route with these rules, those of the routes above it among them.
-    pub(crate) fn new(path: String, rules: Vec<Rule>, gate: Gate, content: Content) -> Self {
+    pub(crate) fn new(path: String, rules: Vec<Rule>, gate: Gate, content: Content, assertion: Assertion) -> Self {
         let has_local_names = rules.iter().any(has_local_names);
-        Self { path, rules, has_local_names, gate, content }
+        Self { path, rules, has_local_names, gate, content, assertion }
     }
 
     /// Whether the rules let this visitor in; else why not, for the log.
@@ -191,6 +196,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) proved: Proved,
     /// What an application calls them, where a rule says.
     pub(crate) mapped: Option<&'a str>,
+    /// What an application is told of them.
+    pub(crate) asserted: &'a Asserted,
 }
 
 fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {

@@ -1,12 +1,14 @@
 //! A reverse proxy: an admitted request goes to the application, its answer to the client, both while they arrive. RFC 9110 7.6.
 
+use std::sync::Arc;
+
 use http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -37,7 +39,16 @@ impl Proxy {
         visitor: Visitor<'_>,
     ) -> Response<Body> {
         let body = match body.take() {
-            Some(body) => body.boxed_unsync(),
+            Some(body) => {
+                let protected = Arc::clone(visitor.asserted.protected());
+                let frame = move |mut frame: Frame<bytes::Bytes>| {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        protected.strip(trailers);
+                    }
+                    frame
+                };
+                body.map_frame(frame).boxed_unsync()
+            }
             None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         };
         let mut onward = Request::new(body);
@@ -48,6 +59,8 @@ impl Proxy {
         if visitor.asked {
             onward.headers_mut().remove(http::header::AUTHORIZATION);
         }
+        // Last, so that nothing takes away again what the application is told.
+        visitor.asserted.onto(onward.headers_mut());
         match self.client.request(onward).await {
             Ok(answer) => {
                 let mut answer = answer.map(Body::Upstream);

@@ -14,7 +14,17 @@ use crate::gateway::domain::tests::{FakeLogon, joined_with};
 use crate::gateway::names::{self, DomainGroup};
 
 /// A directory whose answer is changed by the test.
-struct Fake(Mutex<Result<Option<Sid>, String>>);
+pub(super) struct Fake(Mutex<Result<Option<Sid>, String>>);
+
+impl Fake {
+    pub(super) fn answering(answer: Result<Option<Sid>, String>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(answer)))
+    }
+
+    pub(super) fn answer(&self, answer: Result<Option<Sid>, String>) {
+        *self.0.lock().expect("not poisoned") = answer;
+    }
+}
 
 impl Names for Fake {
     fn sid_of<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Result<Option<Sid>, String>> {
@@ -26,7 +36,7 @@ impl Names for Fake {
     }
 }
 
-fn sid(text: &str) -> Sid {
+pub(super) fn sid(text: &str) -> Sid {
     text.parse().expect("a SID")
 }
 
@@ -67,7 +77,7 @@ async fn site_with(
 }
 
 /// alice's, whatever she types.
-const BASIC: &str = "Authorization: Basic Q09SUFxhbGljZTp4\r\n";
+pub(super) const BASIC: &str = "Authorization: Basic Q09SUFxhbGljZTp4\r\n";
 
 fn role(access: Access, role: Role) -> Rule {
     Rule { access, users: Vec::new(), roles: vec![role], verbs: Vec::new() }

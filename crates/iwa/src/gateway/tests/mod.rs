@@ -4,6 +4,7 @@ mod domain;
 mod frames;
 mod gate;
 mod http2;
+mod identity;
 mod protection;
 mod sign_in;
 mod tls;
