@@ -13,4 +13,5 @@ mod mit;
 mod openldap;
 mod peer;
 mod python;
+mod service;
 mod tls;

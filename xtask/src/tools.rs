@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bind9-dnsutils", "/usr/bin/dig"),
     ("iproute2", "/usr/sbin/ip"),
     ("faketime", "/usr/bin/faketime"),
+    ("systemd", "/usr/bin/systemd-analyze"),
 ];
 
 /// Heimdal's client collides with MIT's as a package, so its files are unpacked beside it.

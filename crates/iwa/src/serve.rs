@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::Config;
 use crate::gateway;
 use crate::gateway::assemble::Problem;
+use crate::gateway::systemd;
 
 /// Serve a site that signs Windows users in.
 ///
@@ -52,7 +53,12 @@ async fn serve(config: &Config, file: &Path) -> Result<(), Problem> {
     for url in running.urls() {
         tracing::info!("listening on {url}");
     }
+    if let Some(admin) = running.admin() {
+        tracing::info!("health and metrics on http://{admin}");
+    }
+    systemd::tell("READY=1");
     let signal = stop.wait().await;
+    systemd::tell("STOPPING=1");
     tracing::info!("{signal}: requests under way may end");
     running.stop().await;
     Ok(())

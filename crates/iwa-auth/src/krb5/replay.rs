@@ -145,6 +145,18 @@ impl MemoryReplayCache {
         }
     }
 
+    /// How many entries it holds. Looks at every shard: for whoever watches the server, not for a request.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(lock).map(|shard| shard.present.len() + shard.former.len()).sum()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Ends this cache and returns what it knows, for [`restore`](Self::restore). From then on it answers
     /// [`ReplayVerdict::Unavailable`], so that nothing is accepted that the snapshot does not hold.
     #[must_use]

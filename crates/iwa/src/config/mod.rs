@@ -11,8 +11,10 @@
 //! | `[[mapping]]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[log]` | `<logFile>` |
+//! | `[admin]` | Failed Request Tracing and the performance counters |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
 
+mod admin;
 mod directory;
 mod domain;
 mod front;
@@ -43,6 +45,7 @@ use iwa_domain::local::Lockout;
 use crate::gateway::authorize::Rule;
 use crate::gateway::terminators::Terminator;
 
+pub(crate) use admin::Admin;
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
 pub(crate) use front::Http2;
@@ -84,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The limits.
     pub(crate) limits: Limits,
+    /// The port for an operator's tools.
+    pub(crate) admin: Admin,
 }
 
 /// `[server]`.

@@ -82,6 +82,7 @@ impl<'a> Reading<'a> {
         let mapping = self.mapping(root.sections("mapping"), have);
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
+        let admin = self.admin(root.section("admin"));
         root.finish();
         let config = Config {
             server,
@@ -96,6 +97,7 @@ impl<'a> Reading<'a> {
             routes,
             log,
             limits,
+            admin,
         };
         self.together(&config, snapshot.as_deref());
         config

@@ -23,6 +23,7 @@ use super::identity::protected::Protected;
 use super::identity::{Assertion, Whose};
 use super::keytabs::Keytabs;
 use super::logons::Logons;
+use super::metrics::{Metered, Metrics};
 use super::names;
 use super::proxy::Proxy;
 use super::replay::ReplayMemory;
@@ -51,7 +52,8 @@ impl From<io::Error> for Problem {
 #[derive(Clone)]
 pub(crate) struct Kept {
     pub(super) replay: Arc<ReplayMemory>,
-    half_open: Arc<HalfOpen>,
+    pub(super) half_open: Arc<HalfOpen>,
+    pub(super) metrics: Arc<Metrics>,
     /// For which the replay cache was made.
     pub(super) skew: Duration,
 }
@@ -63,7 +65,7 @@ impl Kept {
         let state = config.accounts.as_ref().map(|accounts| accounts.state.as_path());
         let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
-        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), skew })
+        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), metrics: Arc::default(), skew })
     }
 }
 
@@ -88,7 +90,10 @@ pub(crate) fn site(
     }
     let keytabs = Keytabs::read(&config.keytabs())?;
     let ports = Ports {
-        logon: Arc::new(Logons::new(accounts.clone(), &domains).with_directory(directory.clone())),
+        logon: Arc::new(Metered {
+            metrics: Arc::clone(&kept.metrics),
+            logons: Logons::new(accounts.clone(), &domains).with_directory(directory.clone()),
+        }),
         replay: Arc::clone(&kept.replay) as _,
         half_open: Arc::clone(&kept.half_open),
         system: Arc::new(Os),

@@ -61,6 +61,9 @@ pub(crate) enum Proved {
 }
 
 impl Proved {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Request, Self::Connection];
+
     /// One word, for logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {

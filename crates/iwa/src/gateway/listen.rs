@@ -18,6 +18,7 @@ use super::Gateway;
 use super::handle::handle;
 use super::http2;
 use super::patience::Patience;
+use super::systemd::Given;
 use super::tls::speaks_http2;
 use crate::config::Limits;
 
@@ -47,11 +48,14 @@ impl Listener {
     }
 }
 
-/// Binds every address, so that one that cannot be had is known before anything is served.
-pub(crate) async fn bind(addresses: &[SocketAddr], over: Over) -> io::Result<Vec<Listener>> {
+/// Binds every address that systemd did not bind already, so that one that cannot be had is known before anything is served.
+pub(crate) async fn bind(addresses: &[SocketAddr], over: Over, given: &mut Given) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let socket = TcpListener::bind(address).await;
+        let socket = match given.take(*address) {
+            Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+            None => TcpListener::bind(address).await,
+        };
         let socket = socket.map_err(|error| io::Error::new(error.kind(), cannot_listen(*address, &error)))?;
         listeners.push(Listener { socket, over });
     }
@@ -125,6 +129,7 @@ async fn accept(
                 let (gateway, limits, watcher) = (Arc::clone(&gateway), limits.clone(), graceful.watcher());
                 let (over, mut stop) = (listener.over, stop.clone());
                 tokio::spawn(async move {
+                    let _open = gateway.metrics.connection();
                     match over {
                         Over::Clear => clear(gateway, stream, peer, &limits, watcher).await,
                         Over::Tls => tls(gateway, stream, peer, &limits, watcher, &mut stop).await,

@@ -20,10 +20,13 @@
 //! | the gateway's own pages, `/.iwa/` | [`own`] |
 //! | what a person reads instead of a bare status | [`pages`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
+//! | what is counted; what an operator's tools ask | [`metrics`], [`admin`] |
+//! | sockets from systemd, and what it is told | [`systemd`] |
 //! | which Kerberos authenticators were seen, over restarts | [`replay`] |
 //! | the files with the keys | [`keytabs`] |
 //! | new configuration and new keys, without dropping a connection | [`reload`] |
 
+pub(crate) mod admin;
 pub(crate) mod assemble;
 pub(crate) mod audit;
 pub(crate) mod authorize;
@@ -43,6 +46,7 @@ pub(crate) mod keytabs;
 pub(crate) mod listen;
 pub(crate) mod logons;
 pub(crate) mod mapping;
+pub(crate) mod metrics;
 pub(crate) mod names;
 pub(crate) mod own;
 pub(crate) mod pages;
@@ -52,6 +56,7 @@ pub(crate) mod proxy;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod site;
+pub(crate) mod systemd;
 pub(crate) mod terminators;
 pub(crate) mod tls;
 pub(crate) mod unbound;
@@ -61,6 +66,7 @@ mod tests;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -74,6 +80,7 @@ use assemble::{Kept, Problem};
 use domain::Joined;
 use exchange::{Audit, RequestId};
 use listen::Over;
+use metrics::{Counted, Metrics, Now};
 use replay::ReplayMemory;
 use site::Site;
 use unbound::Unbound;
@@ -84,6 +91,7 @@ pub(crate) struct Gateway {
     kept: Kept,
     audit: Arc<dyn Audit>,
     unbound: Unbound,
+    metrics: Arc<Metrics>,
     boot: u32,
     requests: AtomicU64,
 }
@@ -92,6 +100,11 @@ impl Gateway {
     /// The site of now. A request keeps the one it began with.
     fn site(&self) -> Arc<Site> {
         self.site.load_full()
+    }
+
+    /// What it holds at this moment.
+    fn now(&self) -> Now {
+        Now { handshakes: self.kept.half_open.len(), replay_entries: self.kept.replay.len() }
     }
 
     fn next_request(&self) -> RequestId {
@@ -103,7 +116,15 @@ impl Gateway {
 pub(crate) struct Running {
     addresses: Vec<SocketAddr>,
     urls: Vec<String>,
+    admin: Option<SocketAddr>,
+    /// How long the listeners stay after it is told to stop.
+    drain: Duration,
+    /// No longer ready.
+    stopping: watch::Sender<bool>,
+    /// Takes no more connections.
     stop: watch::Sender<bool>,
+    /// All requests have ended.
+    over: watch::Sender<bool>,
     served: JoinHandle<()>,
     replay: Arc<ReplayMemory>,
     #[cfg(test)]
@@ -121,12 +142,21 @@ impl Running {
         &self.urls
     }
 
+    /// Where an operator's tools ask.
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
     /// Takes no more connections, lets requests under way end, and returns when all is done.
     pub(crate) async fn stop(self) {
+        let _ = self.stopping.send(true);
+        // Whoever sends clients here needs a moment to see that it is to send no more.
+        tokio::time::sleep(self.drain).await;
         let _ = self.stop.send(true);
         if let Err(error) = self.served.await {
             tracing::error!(%error, "the server did not end well");
         }
+        let _ = self.over.send(true);
         self.replay.close(Os.now());
     }
 }
@@ -147,8 +177,14 @@ async fn start_with(
     file: Option<PathBuf>,
     audit: Arc<dyn Audit>,
 ) -> Result<Running, Problem> {
-    let mut listeners = listen::bind(&config.server.listen, Over::Clear).await?;
-    listeners.extend(listen::bind(&config.server.listen_tls, Over::Tls).await?);
+    let mut given = systemd::sockets()?;
+    let mut listeners = listen::bind(&config.server.listen, Over::Clear, &mut given).await?;
+    listeners.extend(listen::bind(&config.server.listen_tls, Over::Tls, &mut given).await?);
+    given.nothing_left()?;
+    let admin = match config.admin.listen {
+        Some(address) => Some(admin::bind(address).await?),
+        None => None,
+    };
     let addresses: Vec<_> = listeners.iter().filter_map(listen::Listener::address).collect();
     let urls = listeners.iter().filter_map(listen::Listener::url).collect();
     // Only after the ports were had: whoever has them is the one that keeps the replay cache's files.
@@ -158,8 +194,9 @@ async fn start_with(
     let replay = Arc::clone(&kept.replay);
     let gateway = Arc::new(Gateway {
         site: ArcSwap::from_pointee(site),
+        audit: Arc::new(Counted { metrics: Arc::clone(&kept.metrics), logs: audit }),
+        metrics: Arc::clone(&kept.metrics),
         kept,
-        audit,
         unbound: Unbound::default(),
         // Tells the requests of one process from those of the next. Not a secret.
         boot: Os.now().secs() as u32,
@@ -169,11 +206,21 @@ async fn start_with(
     gateway.site().domains.iter().for_each(|domain| domain.keep());
     tokio::spawn(names::keep(Arc::clone(&gateway), stopping.clone()));
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
+    let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+    let (not_ready, unready) = watch::channel(false);
+    let (over, ended) = watch::channel(false);
+    if let Some(admin) = admin {
+        tokio::spawn(admin::serve(Arc::clone(&gateway), admin, unready, ended));
+    }
     let served = tokio::spawn(listen::serve(Arc::clone(&gateway), listeners, config.limits.clone(), stopping));
     Ok(Running {
         addresses,
         urls,
+        admin: admin_address,
+        drain: config.admin.drain,
+        stopping: not_ready,
         stop,
+        over,
         served,
         replay,
         #[cfg(test)]

@@ -143,6 +143,9 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     if before.log != now.log {
         changed.push("[log]");
     }
+    if before.admin != now.admin {
+        changed.push("[admin]");
+    }
     changed
 }
 

@@ -76,6 +76,11 @@ impl ReplayMemory {
         Ok(Self { cache: cache.with_journal(Box::new(journal)), files: Some(files) })
     }
 
+    /// How many authenticators it remembers.
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
     /// Ends the memory, and leaves what it knows to the next server. From then on nothing is accepted.
     pub(crate) fn close(&self, now: UnixTime) {
         let snapshot = self.cache.snapshot(now);

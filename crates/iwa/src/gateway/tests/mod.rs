@@ -1,5 +1,6 @@
 //! The server over real connections on loopback.
 
+mod admin;
 mod domain;
 mod frames;
 mod gate;
