@@ -281,6 +281,11 @@ pub enum Policy {
     },
     /// Basic without TLS, from another machine.
     BasicInClear,
+    /// So many wrong passwords that no more are passed on.
+    TooManyPasswords {
+        /// Whose: `this account`, `this client`.
+        of: &'static str,
+    },
     /// The host is not on the list of hosts that may be given credentials (initiator only).
     HostNotAllowed {
         /// The host.
@@ -445,6 +450,7 @@ impl Reason {
                 Policy::SchemeOff { .. } => "policy.scheme-off",
                 Policy::NotOnThisConnection { .. } => "policy.not-on-this-connection",
                 Policy::BasicInClear => "policy.basic-in-clear",
+                Policy::TooManyPasswords { .. } => "policy.too-many-passwords",
                 Policy::HostNotAllowed { .. } => "policy.host-not-allowed",
                 Policy::NoCredential { .. } => "policy.no-credential",
                 Policy::Delegation { .. } => "policy.delegation",
@@ -663,6 +669,11 @@ impl fmt::Display for Policy {
                 write!(f, "this scheme authenticates a connection, and this connection does not serve: {why}")
             }
             Self::BasicInClear => f.write_str("Basic sends the password in clear: it is taken over TLS or from this machine only"),
+            Self::TooManyPasswords { of } => write!(
+                f,
+                "too many wrong passwords of {of}: no more are passed on for a while, so that nobody is locked out through this \
+                 server (limits.passwords)"
+            ),
             Self::HostNotAllowed { host } => write!(
                 f,
                 "{} is not on the list of hosts that may be given credentials",

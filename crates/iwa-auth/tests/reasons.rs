@@ -69,6 +69,7 @@ const TABLE: &[(&str, &str, &str)] = &[
         "a_connection_that_a_proxy_shares_among_clients_authenticates_nobody_for_another",
     ),
     ("policy.basic-in-clear", HTTP, "basic_is_neither_offered_nor_taken_where_the_password_travels_in_clear"),
+    ("policy.too-many-passwords", HTTP, "after_too_many_wrong_passwords_nobody_is_asked_and_the_answer_stays_the_same"),
     ("policy.host-not-allowed", "crates/iwa-http/tests", "a_host_that_is_not_allowed_gets_no_token"),
     ("policy.no-credential", NTLM, "without_a_credential_nothing_begins"),
     ("policy.delegation", KRB5_CLIENT, "a_ticket_that_is_not_forwardable_is_refused_and_the_kdc_is_not_asked"),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iwa_auth::netlogon::{Member, logon};
+use iwa_auth::ntlm::crypto::nt_hash;
 use iwa_auth::ports::{Answer, Logon as _, LogonError, LogonInfo, NetworkLogon};
 use iwa_auth::{Env, NtStatus, Secret, UnixTime};
 use iwa_domain::controller::{Controller, Controllers, Listed, Ports};
@@ -256,6 +257,30 @@ async fn a_password_is_verified_by_the_same_call_and_does_not_leave_the_machine(
     assert_eq!(verify("jörg", "password").await, Err(LogonError::Refused(NtStatus::WRONG_PASSWORD)));
     assert_eq!(verify("erin", "Password").await, Err(LogonError::Refused(NtStatus::PASSWORD_MUST_CHANGE)));
     assert_eq!(verify("", "").await, Err(LogonError::Refused(NtStatus::NO_SUCH_USER)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_in_the_place_of_a_controller_cannot_let_a_password_in() {
+    // They know a password for alice, because they made it up; what they cannot know is the machine's.
+    let impostors: [(&str, fn(&mut Dc)); 4] = [
+        ("another machine's password", |dc| *dc = Dc::new("guessed")),
+        ("no account of the machine", |dc| dc.machines.clear()),
+        ("a credential of their own", |dc| dc.weather = Weather::WrongCredential),
+        ("answers changed on the way", |dc| dc.weather = Weather::Tampered),
+    ];
+    for (who, impostor) in impostors {
+        let domain = Domain::new(1);
+        {
+            let mut dc = domain.hosts[0].dc.lock().unwrap();
+            impostor(&mut dc);
+            dc.port = 49_152;
+            dc.users.iter_mut().for_each(|user| user.hash = nt_hash("made up"));
+        }
+        let answer = domain.netlogon.password("EXAMPLE", "alice", &Secret::new("made up".to_owned())).await;
+        assert!(matches!(answer, Err(LogonError::Unavailable(_))), "{who}: {answer:?}");
+        let answer = domain.logon("alice", "made up").await;
+        assert!(matches!(answer, Err(LogonError::Unavailable(_))), "{who}: {answer:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,7 @@ fn authenticator() -> Authenticator {
         logon: Arc::new(Nobody),
         replay: Arc::new(MemoryReplayCache::new(Duration::from_secs(300), MemoryReplayCache::CAPACITY)),
         half_open: Arc::new(HalfOpen::new(1, Duration::from_secs(30))),
+        attempts: Arc::new(iwa_http::Attempts::new(iwa_http::AttemptLimits::default())),
         system: Arc::new(Still),
         logon_timeout: Duration::from_secs(5),
     };

@@ -10,6 +10,7 @@
 //! Whatever goes wrong, the connection forgets what it knew and the request is refused.
 
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -20,8 +21,9 @@ use iwa_auth::krb5::acceptor::Delegated;
 use iwa_auth::krb5::client::Evidence;
 use iwa_auth::ports::{Logon, LogonError, ReplayCache};
 use iwa_auth::reject::{Internal, Peer, Policy as Forbidden, Reason, Unavailable};
-use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme, UnixTime};
+use iwa_auth::{Accept, Acceptor, Binding, Env, Established, Handshake, Identity, Mechanism, Scheme, Secret, UnixTime};
 
+use crate::attempts::{Attempts, Failed};
 use crate::challenge::{Challenges, FinalToken, Provider, token_line};
 use crate::connection::{Connection, HalfOpen, Halfway, Known, State};
 use crate::credentials::{Credentials, Password};
@@ -74,6 +76,8 @@ pub struct Ports {
     pub replay: Arc<dyn ReplayCache>,
     /// The handshakes that wait for clients: one for all authenticators of a server.
     pub half_open: Arc<HalfOpen>,
+    /// The memory of wrong passwords: one for all authenticators of a server.
+    pub attempts: Arc<Attempts>,
     /// Clock and randomness.
     pub system: Arc<dyn System>,
     /// How long the accounts may take to answer.
@@ -184,6 +188,17 @@ impl Authenticator {
     ///
     /// Requests of one connection come one after the other (HTTP/1.1 says so, RFC 9112 9.3.2).
     pub async fn authenticate(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Outcome {
+        self.authenticate_from(connection.peer().ip(), connection, version, headers).await
+    }
+
+    /// The same where a proxy speaks for the client, whose address is `client`. Wrong passwords are counted by it.
+    pub async fn authenticate_from(
+        &self,
+        client: IpAddr,
+        connection: &Connection,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Outcome {
         connection.count_request();
         match Credentials::of(headers) {
             Ok(None) => self.without_credentials(connection, version, headers),
@@ -192,7 +207,7 @@ impl Authenticator {
             }
             Ok(Some(Credentials::Basic(password))) if self.policy.basic_realm.is_some() => {
                 connection.forget();
-                self.with_password(connection, &password).await
+                self.with_password(client, connection, &password).await
             }
             Ok(Some(Credentials::Basic(_) | Credentials::Other)) => {
                 self.without_credentials(connection, version, headers)
@@ -456,18 +471,40 @@ impl Authenticator {
         Err(Internal::Invariant("a handshake asks more questions than any mechanism has").into())
     }
 
-    async fn with_password(&self, connection: &Connection, given: &Password) -> Outcome {
+    /// Verifies a name and a password that came otherwise than in `Authorization`, from a form: as Basic does, whether that is
+    /// on or not. Nothing of it stays with the connection, and the challenges of a refusal are those of this authenticator.
+    pub async fn password(
+        &self,
+        client: IpAddr,
+        connection: &Connection,
+        name: &str,
+        password: Secret<String>,
+    ) -> Outcome {
+        self.with_password(client, connection, &Password::new(name.to_owned(), password)).await
+    }
+
+    async fn with_password(&self, client: IpAddr, connection: &Connection, given: &Password) -> Outcome {
         if !connection.keeps_secrets() {
             return self.refuse(connection, Forbidden::BasicInClear.into(), None, &[]);
         }
-        let answer = self.in_time(self.ports.logon.password(&given.domain, &given.user, &given.password)).await;
+        let logon = self.ports.logon.password(&given.domain, &given.user, &given.password);
+        let now = || self.ports.system.now();
+        let mut note = None;
+        let answer = self.ports.attempts.ask(now, client, &given.user, given.password.expose(), logon);
+        // To wait for one's turn is to wait for an answer, too.
+        let answer = self.in_time(async { Ok(answer.await) }).await.unwrap_or_else(|late| Err(Failed::Logon(late)));
         let reason = match answer {
             Ok(verified) => {
                 let identity = Some(Arc::new(Identity::from_password(verified)));
                 return Outcome::Admitted(Admitted { identity, by_token: true, ..Admitted::default() });
             }
-            Err(LogonError::Refused(status)) => Reason::Logon(status),
-            Err(LogonError::Unavailable(why)) => Unavailable::Accounts(why).into(),
+            Err(Failed::Logon(LogonError::Refused(status))) => Reason::Logon(status),
+            Err(Failed::Logon(LogonError::Unavailable(why))) => Unavailable::Accounts(why).into(),
+            Err(Failed::Again(status)) => {
+                note = Some(AGAIN);
+                Reason::Logon(status)
+            }
+            Err(Failed::TooMany(of)) => Forbidden::TooManyPasswords { of }.into(),
         };
         let status = Status::of_password(&reason);
         let mut refused = self.challenge(connection);
@@ -480,6 +517,7 @@ impl Authenticator {
             reason: Some(reason),
             scheme: Some("Basic"),
             claimed: Some(given.name()),
+            note,
             ..refused
         }))
     }
@@ -546,6 +584,9 @@ static OF_PROXIES: [HeaderName; 6] = [
 
 const GIVEN_UP: &str = "a request without credentials came in the middle of a handshake, which is given up: the client \
     changed its mind, or a proxy shares this connection among clients";
+
+const AGAIN: &str =
+    "the same password failed a moment ago: nobody was asked again, so that it does not count towards a lock-out";
 
 /// Bytes that hold an AP-REP in SPNEGO, and most CHALLENGEs.
 const USUAL_ANSWER: usize = 256;

@@ -50,7 +50,13 @@ impl Credentials {
 
 impl From<BasicCredentials> for Password {
     fn from(BasicCredentials { user, password }: BasicCredentials) -> Self {
-        let password = Secret::new(String::clone(&password));
+        Self::new(user, Secret::new(String::clone(&password)))
+    }
+}
+
+impl Password {
+    /// A name as somebody writes it, and a password.
+    pub(crate) fn new(user: String, password: Secret<String>) -> Self {
         match user.split_once('\\') {
             Some((domain, name)) => Self { domain: domain.to_owned(), user: name.to_owned(), password },
             None => Self { domain: String::new(), user, password },

@@ -3,6 +3,7 @@
 //! | concept | file |
 //! |---|---|
 //! | one request in, an identity or a refusal out | [`authenticator`] |
+//! | passwords that failed | [`attempts`] |
 //! | what a server remembers of one connection | [`connection`] |
 //! | `WWW-Authenticate` as the server writes it | [`challenge`] |
 //! | from a failure to HTTP status, IIS sub-status, sc-win32-status | [`status`] |
@@ -12,6 +13,7 @@
 //! | clock and randomness | [`system`] |
 #![forbid(unsafe_code)]
 
+pub mod attempts;
 pub mod authenticator;
 pub mod challenge;
 
@@ -23,6 +25,7 @@ pub mod session;
 pub mod status;
 pub mod system;
 
+pub use attempts::{AttemptLimits, Attempts};
 pub use authenticator::{Admitted, Authenticator, Outcome, Policy, Ports, Refused};
 pub use challenge::{FinalToken, Provider};
 pub use connection::{Connection, HalfOpen};

@@ -116,6 +116,8 @@ const fn of_policy(policy: &Policy) -> Status {
         Policy::NotOnThisConnection { .. } => unauthorized(2, win32::NOT_SUPPORTED),
         // 403.4: SSL is required.
         Policy::BasicInClear => Status { http: StatusCode::FORBIDDEN, sub: 4, win32: win32::ACCESS_DENIED },
+        // As every refused logon.
+        Policy::TooManyPasswords { .. } => unauthorized(1, win32::SEC_E_LOGON_DENIED),
         // The client could do better: 401.1.
         Policy::EtypeOff { .. } => unauthorized(1, win32::SEC_E_KDC_UNKNOWN_ETYPE),
         Policy::NtlmFlags { .. } | Policy::UserToUser => unauthorized(1, win32::SEC_E_UNSUPPORTED_FUNCTION),

@@ -517,6 +517,25 @@ async fn basic_is_neither_offered_nor_taken_where_the_password_travels_in_clear(
 }
 
 #[tokio::test]
+async fn after_too_many_wrong_passwords_nobody_is_asked_and_the_answer_stays_the_same() {
+    let site = Site::with_policy(|policy| policy.basic_realm = Some("web".into()));
+    let mut seen = Vec::new();
+    for password in ["a", "b", "b", "c", "d", "e", "f", "Password"] {
+        let credentials =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("alice:{password}"));
+        let line = HeaderValue::try_from(format!("Basic {credentials}")).expect("ASCII");
+        let reply = site.with(&connection(), &line).await;
+        let said = reply.in_words();
+        let (numbers, why) = said.rsplit_once(' ').expect("both");
+        assert_eq!(numbers, "401.1 1326", "{password}");
+        assert_eq!(reply.challenges().len(), 3);
+        seen.push(why.to_owned());
+    }
+    assert_eq!(seen[..6], ["logon"; 6]);
+    assert_eq!(seen[6..], ["policy.too-many-passwords"; 2], "and the right one does not tell that it is right");
+}
+
+#[tokio::test]
 async fn basic_over_a_connection_that_ntlm_signed_in_makes_it_forget() {
     let site = Site::with_policy(|policy| policy.basic_realm = Some("web".into()));
     let connection = connection();

@@ -154,6 +154,7 @@ impl Site {
             logon: Arc::new(terms.authority),
             replay: Arc::new(terms.replay),
             half_open: Arc::clone(&half_open),
+            attempts: Arc::new(iwa_http::Attempts::new(iwa_http::AttemptLimits::default())),
             system: Arc::clone(&clock) as _,
             logon_timeout: Duration::from_secs(5),
         };

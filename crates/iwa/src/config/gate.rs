@@ -3,7 +3,7 @@
 use http::header::{HeaderName, USER_AGENT};
 use ipnet::IpNet;
 use iwa_auth::BindingPolicy;
-use iwa_http::Provider;
+use iwa_http::{AttemptLimits, Provider};
 
 use super::raw::{At, Section};
 use super::read::{Have, Reading};
@@ -221,6 +221,26 @@ impl<'a> Reading<'a> {
         networks
     }
 
+    /// `[limits.passwords]`.
+    pub(super) fn passwords(&self, section: Section<'a>) -> AttemptLimits {
+        let mut limits = AttemptLimits::default();
+        for (key, place) in [("per-account", &mut limits.per_account), ("per-client", &mut limits.per_client)] {
+            if let Some(number) = section.number(key, 1) {
+                *place = usize::try_from(number.value).unwrap_or(usize::MAX);
+                if number.value > MOST_PASSWORDS {
+                    self.report.error(number.span, format!("{key}: wanted 1 to {MOST_PASSWORDS}"));
+                }
+            }
+        }
+        for (key, place) in [("window", &mut limits.window), ("remember", &mut limits.remember)] {
+            if let Some(duration) = section.duration(key) {
+                *place = duration.value;
+            }
+        }
+        section.finish();
+        limits
+    }
+
     /// What visitors are shown must be reachable by them, and what is offered must be able to go without a dialog.
     pub(super) fn gates(&self, routes: &[Route], site: &iwa_http::Policy) {
         for route in routes {
@@ -254,3 +274,6 @@ impl<'a> Reading<'a> {
         }
     }
 }
+
+/// More would not be a limit, and each wrong password is remembered.
+const MOST_PASSWORDS: u64 = 1000;

@@ -299,6 +299,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// `logon-timeout`: how long the accounts may take to answer.
     pub(crate) logon_timeout: Duration,
+    /// `[limits.passwords]`: how many wrong ones are passed on.
+    pub(crate) passwords: iwa_http::AttemptLimits,
     /// `stop-timeout`: how long requests under way may take when the server stops.
     pub(crate) stop_timeout: Duration,
 }
@@ -313,6 +315,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             logon_timeout: Duration::from_secs(10),
+            passwords: iwa_http::AttemptLimits::default(),
             stop_timeout: Duration::from_secs(30),
         }
     }

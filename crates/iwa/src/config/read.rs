@@ -461,6 +461,7 @@ impl<'a> Reading<'a> {
         duration("idle-timeout", &mut limits.idle_timeout);
         duration("logon-timeout", &mut limits.logon_timeout);
         duration("stop-timeout", &mut limits.stop_timeout);
+        limits.passwords = self.passwords(section.section("passwords"));
         section.finish();
         limits
     }

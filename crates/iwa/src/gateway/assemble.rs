@@ -13,7 +13,7 @@ use iwa_auth::krb5::pac::PacPolicy;
 use iwa_auth::{Acceptor, Mechanism, krb5, ntlm};
 use iwa_domain::local::LocalAccounts;
 use iwa_domain::machine::Machine;
-use iwa_http::{Authenticator, HalfOpen, Os, Ports, System as _};
+use iwa_http::{Attempts, Authenticator, HalfOpen, Os, Ports, System as _};
 
 use super::directory;
 use super::domain::Joined;
@@ -54,6 +54,7 @@ pub(crate) struct Kept {
     pub(super) replay: Arc<ReplayMemory>,
     pub(super) half_open: Arc<HalfOpen>,
     pub(super) metrics: Arc<Metrics>,
+    attempts: Arc<Attempts>,
     /// For which the replay cache was made.
     pub(super) skew: Duration,
 }
@@ -65,7 +66,8 @@ impl Kept {
         let state = config.accounts.as_ref().map(|accounts| accounts.state.as_path());
         let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
-        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), metrics: Arc::default(), skew })
+        let attempts = Arc::new(Attempts::new(config.limits.passwords));
+        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), metrics: Arc::default(), attempts, skew })
     }
 }
 
@@ -89,6 +91,7 @@ pub(crate) fn site(
         return Err(Problem(format!("[directory] is called {name}, and so is a domain: give it a name of its own")));
     }
     let keytabs = Keytabs::read(&config.keytabs())?;
+    kept.attempts.limit(config.limits.passwords);
     let ports = Ports {
         logon: Arc::new(Metered {
             metrics: Arc::clone(&kept.metrics),
@@ -96,6 +99,7 @@ pub(crate) fn site(
         }),
         replay: Arc::clone(&kept.replay) as _,
         half_open: Arc::clone(&kept.half_open),
+        attempts: Arc::clone(&kept.attempts),
         system: Arc::new(Os),
         logon_timeout: config.limits.logon_timeout,
     };

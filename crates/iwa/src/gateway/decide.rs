@@ -71,7 +71,8 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         asked.connection.count_request();
         Admitted::default()
     } else {
-        match authenticator.authenticate(asked.connection, asked.version, asked.headers).await {
+        match authenticator.authenticate_from(asked.front.client, asked.connection, asked.version, asked.headers).await
+        {
             Outcome::Admitted(admitted) => admitted,
             Outcome::Refused(refused) => return manner.refuse(asked, *refused).into(),
         }
