@@ -1,26 +1,223 @@
-//! `proxy` of a route: the application behind it.
+//! `proxy` of a route and `[route.upstream]`: the application behind it.
 
-use http::Uri;
-use http::uri::Authority;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::raw::Section;
+use http::HeaderName;
+
+use super::raw::{At, Section};
 use super::read::Reading;
+use super::{CertificateFiles, Route};
+use crate::gateway::proxy::MOST_TARGETS;
+use crate::gateway::proxy::target::Target;
 
-/// `proxy` of a route.
+/// `proxy` of a route and what `[route.upstream]` says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proxy {
-    /// Where the application listens.
-    pub(crate) upstream: Authority,
+    /// Where the application listens; at least one.
+    pub(crate) targets: Vec<Target>,
+    /// `[route.upstream]`.
+    pub(crate) settings: Settings,
+}
+
+/// `[route.upstream]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// `host`.
+    pub(crate) host: HostHeader,
+    /// `strip-path`: requests go on without the path of the route.
+    pub(crate) strip_path: bool,
+    /// `request-id`: the header line that names the request; `None` for `""`.
+    pub(crate) request_id: Option<HeaderName>,
+    /// `ca`: authorities in PEM; `None` are those of the system.
+    pub(crate) ca: Option<PathBuf>,
+    /// `certificate` and `key`, which this server shows.
+    pub(crate) certificate: Option<CertificateFiles>,
+    /// `server-name`: whom the application's certificate must be for.
+    pub(crate) server_name: Option<String>,
+    /// `http2`.
+    pub(crate) http2: Http2,
+    /// `connect-timeout`: until a request can be sent.
+    pub(crate) connect_timeout: Duration,
+    /// `answer-timeout`: until the head of the answer.
+    pub(crate) answer_timeout: Duration,
+    /// `idle-timeout`: how long an answer or an upgraded connection may be silent.
+    pub(crate) idle_timeout: Duration,
+    /// `keep-alive`: how long a connection is kept that nobody uses.
+    pub(crate) keep_alive: Duration,
+    /// `max-connections`: requests under way at once, to each address.
+    pub(crate) max_connections: usize,
+    /// `balance`.
+    pub(crate) balance: Balance,
+    /// `retries`: how often a request is repeated that the application may have seen, and may see twice.
+    pub(crate) retries: u32,
+}
+
+/// `host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostHeader {
+    /// What the client asked for.
+    Preserve,
+    /// What the application's address says.
+    Upstream,
+}
+
+/// `http2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http2 {
+    /// Over TLS, where the application offers it.
+    Auto,
+    /// Never.
+    Never,
+    /// Always, without asking.
+    PriorKnowledge,
+}
+
+/// `balance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// Where the fewest requests are under way.
+    LeastConnections,
+    /// A client's requests all to the same.
+    ClientAddress,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: HostHeader::Preserve,
+            strip_path: false,
+            request_id: Some(HeaderName::from_static("x-request-id")),
+            ca: None,
+            certificate: None,
+            server_name: None,
+            http2: Http2::Auto,
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            // Shorter than what servers have, 5 s of Apache and Node.js: a request must not meet a connection that is closing.
+            keep_alive: Duration::from_secs(4),
+            max_connections: 1000,
+            balance: Balance::RoundRobin,
+            retries: 1,
+        }
+    }
 }
 
 impl<'a> Reading<'a> {
-    /// `proxy = "http://127.0.0.1:3000"`.
+    /// `proxy = "http://127.0.0.1:3000"`, `proxy = ["https://a.example.test", "https://b.example.test"]`.
     pub(super) fn proxy(&self, section: &Section<'a>) -> Option<Proxy> {
-        let proxy = section.parsed("proxy", "an address such as \"http://127.0.0.1:3000\"", |text| {
-            let wanted = |uri: &Uri| uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
-            let uri = text.parse::<Uri>().ok().filter(wanted);
-            uri.and_then(|uri| uri.authority().cloned()).ok_or("")
-        })?;
-        Some(Proxy { upstream: proxy.value })
+        let listed = section.strings("proxy");
+        let settings = self.upstream(section.section("upstream"), listed.is_some());
+        let listed = listed?;
+        let mut targets = Vec::new();
+        for At { value, span } in listed.value {
+            match Target::read(value) {
+                Ok(target) if targets.contains(&target) => {
+                    self.report.error(span, format!("proxy: {target} stands here twice"));
+                }
+                Ok(target) => targets.push(target),
+                Err(why) => self.report.error(
+                    span,
+                    format!("proxy: wanted an address such as \"http://127.0.0.1:3000\"; found \"{value}\"{why}"),
+                ),
+            }
+        }
+        if targets.is_empty() || targets.len() > MOST_TARGETS {
+            self.report.error(listed.span.clone(), format!("proxy: wanted 1 to {MOST_TARGETS} addresses"));
+            return None;
+        }
+        let tls = targets.iter().any(|target| target.tls);
+        if !tls && (settings.ca.is_some() || settings.certificate.is_some() || settings.server_name.is_some()) {
+            self.report.warning(listed.span, "proxy: ca, certificate and server-name are for addresses with https://");
+        }
+        Some(Proxy { targets, settings })
+    }
+
+    fn upstream(&self, section: Section<'a>, is_proxy: bool) -> Settings {
+        let mut settings = Settings::default();
+        if section.is_written() && !is_proxy {
+            self.report.error(section.span(), "[route.upstream] is about the application behind, and there is no `proxy` here");
+        }
+        if let Some(host) = section.word("host", &[("preserve", HostHeader::Preserve), ("upstream", HostHeader::Upstream)]) {
+            settings.host = host.value;
+        }
+        if let Some(strip) = section.boolean("strip-path") {
+            settings.strip_path = strip.value;
+        }
+        if let Some(name) = section.parsed("request-id", "the name of a header line, or \"\" for none", |text| {
+            if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+        }) {
+            settings.request_id = name.value;
+        }
+        self.upstream_tls(&section, &mut settings);
+        let versions = [("auto", Http2::Auto), ("never", Http2::Never), ("prior-knowledge", Http2::PriorKnowledge)];
+        if let Some(http2) = section.word("http2", &versions) {
+            settings.http2 = http2.value;
+        }
+        let duration = |key, place: &mut Duration| {
+            if let Some(At { value, span }) = section.duration(key) {
+                if value.is_zero() && key != "keep-alive" {
+                    self.report.error(span, format!("{key}: wanted more than nothing"));
+                } else {
+                    *place = value;
+                }
+            }
+        };
+        duration("connect-timeout", &mut settings.connect_timeout);
+        duration("answer-timeout", &mut settings.answer_timeout);
+        duration("idle-timeout", &mut settings.idle_timeout);
+        duration("keep-alive", &mut settings.keep_alive);
+        if let Some(most) = section.number("max-connections", 1) {
+            settings.max_connections = usize::try_from(most.value).unwrap_or(usize::MAX);
+        }
+        let ways = [
+            ("round-robin", Balance::RoundRobin),
+            ("least-connections", Balance::LeastConnections),
+            ("client-address", Balance::ClientAddress),
+        ];
+        if let Some(balance) = section.word("balance", &ways) {
+            settings.balance = balance.value;
+        }
+        if let Some(retries) = section.number("retries", 0) {
+            settings.retries = u32::try_from(retries.value).unwrap_or(u32::MAX);
+        }
+        section.finish();
+        settings
+    }
+
+    fn upstream_tls(&self, section: &Section<'a>, settings: &mut Settings) {
+        settings.ca = section.string("ca").map(|ca| {
+            let path = self.path(ca.value);
+            if let Err(error) = std::fs::metadata(&path) {
+                self.report.error(ca.span, format!("ca: {}: {error}", path.display()));
+            }
+            path
+        });
+        settings.certificate = match (section.string("certificate"), section.string("key")) {
+            (Some(certificate), Some(key)) => {
+                Some(CertificateFiles { certificate: self.path(certificate.value), key: self.path(key.value) })
+            }
+            (None, None) => None,
+            (Some(At { span, .. }), None) | (None, Some(At { span, .. })) => {
+                self.report.error(span, "[route.upstream]: `certificate` and `key` belong together");
+                None
+            }
+        };
+        settings.server_name = section.string("server-name").map(|name| {
+            if rustls::pki_types::ServerName::try_from(name.value).is_err() {
+                self.report.error(name.span, format!("server-name: wanted a host's name; found \"{}\"", name.value));
+            }
+            name.value.to_owned()
+        });
+    }
+}
+
+impl Route {
+    /// The application behind, where there is one.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.proxy.iter().flat_map(|proxy| &proxy.targets)
     }
 }

@@ -117,9 +117,15 @@ pub(crate) fn site(
         }
         None => Whose::default(),
     };
+    let proxies_before = || before.into_iter().flat_map(|before| &before.routes).filter_map(|route| route.content.proxy());
     let routes = config.routes.iter().map(|route| {
         let content = match (&route.files, &route.proxy) {
-            (_, Some(proxy)) => Content::Proxy(Proxy::new(proxy.upstream.clone())),
+            (_, Some(proxy)) => {
+                let site = &config.authentication.policy;
+                let takes_basic = |sign_in: &SignIn| sign_in.policy(site).as_ref().unwrap_or(site).basic_realm.is_some();
+                let basic_is_ours = takes_basic(&route.sign_in) || route.clauses().any(|(_, clause)| takes_basic(&clause));
+                Content::Proxy(Proxy::new(proxy, &route.path, basic_is_ours, proxies_before())?)
+            }
             (Some(files), None) => Content::Files(Files::new(files.clone(), &route.path)),
             (None, None) => Content::Whoami,
         };
@@ -133,10 +139,10 @@ pub(crate) fn site(
         let clauses = route.clauses().map(|(condition, sign_in)| (condition.clone(), manner(&sign_in)));
         let gate = Gate::new(clauses.collect(), manner(&route.sign_in));
         let assertion = Assertion::new(&route.told, &protected);
-        Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion)
+        Ok(Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion))
     });
     let groups = names::of_config(config, before.map_or(&[], |before| before.groups.as_slice()));
-    let routes = routes.collect();
+    let routes = routes.collect::<Result<_, Problem>>()?;
     Ok(Site {
         routes,
         domains,

@@ -6,8 +6,9 @@ use core::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tower_http::services::fs::ServeFileSystemResponseBody;
+
+use super::proxy::body::Returning;
 
 /// The body of every answer.
 pub(crate) enum Body {
@@ -16,7 +17,7 @@ pub(crate) enum Body {
     /// A file, piece by piece.
     File(ServeFileSystemResponseBody),
     /// What an upstream sends, while it sends it; trailers too.
-    Upstream(Incoming),
+    Upstream(Returning),
 }
 
 impl Body {
@@ -37,7 +38,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Memory(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::File(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
-            Self::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context),
         }
     }
 

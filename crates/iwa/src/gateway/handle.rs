@@ -28,6 +28,7 @@ use super::identity::Known;
 use super::own;
 use super::pages;
 use super::path::Path;
+use super::proxy::Reply;
 use super::site::{Content, Visitor};
 
 /// Answers one request of a connection.
@@ -236,8 +237,8 @@ async fn answer(
         mapped: name.as_deref(),
         asserted: &asserted,
     };
-    let mut response = route.content.answer(request, body, &path, visitor).await;
-    let status = Status::served(response.status());
+    let Reply { mut response, status, note: of_content } = route.content.answer(request, body, &path, visitor).await;
+    let note = [note, of_content].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
     final_token.attach(response.headers_mut());
     Answer { identity, name, proved, binding, unbound, note, ..Answer::of(response, status) }
 }

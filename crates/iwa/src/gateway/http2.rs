@@ -17,7 +17,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
 use iwa_auth::reject::{Policy, Reason};
 use iwa_http::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +25,7 @@ use tokio::sync::watch;
 use super::Gateway;
 use super::body::{Body, BodyError};
 use super::handle::handle;
-use super::listen::stopped;
+use super::listen::{Place, stopped};
 use super::patience::Patience;
 use crate::config::Limits;
 
@@ -36,8 +35,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     connection: Connection,
     limits: &Limits,
-    watcher: Watcher,
     stop: &mut watch::Receiver<bool>,
+    place: Place,
 ) {
     let peer = connection.peer();
     let pace = Pace::default();
@@ -83,7 +82,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         Err(why) => tracing::debug!(client = %peer, "{why}"),
     }
     // A server that stops waits for whoever has one of these.
-    drop(watcher);
+    drop(place);
 }
 
 /// Whether a request cannot be answered on a stream: its client needs a connection to itself.

@@ -1,18 +1,22 @@
 //! Listening, one task a connection, and stopping in order.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use iwa_http::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Gateway;
 use super::handle::handle;
@@ -126,15 +130,14 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (gateway, limits, watcher) = (Arc::clone(&gateway), limits.clone(), graceful.watcher());
-                let (over, mut stop) = (listener.over, stop.clone());
+                let (gateway, limits) = (Arc::clone(&gateway), limits.clone());
+                let (over, mut stop, place) = (listener.over, stop.clone(), Place::new(graceful.watcher(), permit));
                 tokio::spawn(async move {
                     let _open = gateway.metrics.connection();
                     match over {
-                        Over::Clear => clear(gateway, stream, peer, &limits, watcher).await,
-                        Over::Tls => tls(gateway, stream, peer, &limits, watcher, &mut stop).await,
+                        Over::Clear => clear(gateway, stream, peer, &limits, &mut stop, place).await,
+                        Over::Tls => tls(gateway, stream, peer, &limits, &mut stop, place).await,
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -146,9 +149,29 @@ async fn accept(
     }
 }
 
-async fn clear(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr, limits: &Limits, watcher: Watcher) {
+/// A connection's place among those that the server has, and waits for when it stops. Whatever goes on with the connection after an
+/// upgrade holds it too.
+#[derive(Clone)]
+pub(crate) struct Place {
+    _held: Arc<(Watcher, Option<OwnedSemaphorePermit>)>,
+}
+
+impl Place {
+    fn new(watcher: Watcher, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _held: Arc::new((watcher, permit)) }
+    }
+}
+
+async fn clear(
+    gateway: Arc<Gateway>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    limits: &Limits,
+    stop: &mut watch::Receiver<bool>,
+    place: Place,
+) {
     let local = prepare(&stream, peer);
-    connection(gateway, stream, Connection::plain(peer, local), limits, watcher).await;
+    connection(gateway, stream, Connection::plain(peer, local), limits, stop, place).await;
 }
 
 /// As [`clear`], after a TLS handshake, which a server that stops does not wait for.
@@ -157,8 +180,8 @@ async fn tls(
     stream: TcpStream,
     peer: SocketAddr,
     limits: &Limits,
-    watcher: Watcher,
     stop: &mut watch::Receiver<bool>,
+    place: Place,
 ) {
     let local = prepare(&stream, peer);
     let Some(certificates) = gateway.site().certificates.clone() else { return };
@@ -170,9 +193,9 @@ async fn tls(
         Ok((stream, bindings)) => {
             let over_tls = Connection::tls(peer, local, bindings);
             if speaks_http2(&stream) {
-                http2::serve(gateway, stream, over_tls, limits, watcher, stop).await;
+                http2::serve(gateway, stream, over_tls, limits, stop, place).await;
             } else {
-                connection(gateway, stream, over_tls, limits, watcher).await;
+                connection(gateway, stream, over_tls, limits, stop, place).await;
             }
         }
         // Every port scan is one; the operator asks for it who looks for a client's trouble.
@@ -192,18 +215,26 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     connection: Connection,
     limits: &Limits,
-    watcher: Watcher,
+    stop: &mut watch::Receiver<bool>,
+    place: Place,
 ) {
     let peer = connection.peer();
     let connection = Arc::new(connection);
     let (stream, answering) = Patience::new(stream, limits.header_timeout, limits.idle_timeout);
-    let service = service_fn(move |request| {
+    let of_tunnels = place.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            request.extensions_mut().insert(of_tunnels.clone());
+        }
         let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), request);
         let answering = answering.clone();
         answering.begins();
         async move {
             let answer = answer.await;
-            answering.ends();
+            // After an upgrade there is no head to wait for.
+            if !answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+                answering.ends();
+            }
             answer
         }
     });
@@ -213,8 +244,17 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_buf_size(limits.header.max(SMALLEST_BUFFER))
         .max_header_size(limits.header)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(served).await {
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    let served = tokio::select! {
+        served = &mut served => served,
+        () = stopped(stop) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = served {
         report(&error, peer, limits.header);
     }
 }

@@ -24,7 +24,7 @@ use super::mapping::Mapped;
 use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Reply};
 use super::terminators::Terminators;
 use super::tls::Certificates;
 use crate::config::Config;
@@ -167,6 +167,14 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    /// The application behind, where there is one.
+    pub(crate) const fn proxy(&self) -> Option<&Proxy> {
+        match self {
+            Self::Proxy(proxy) => Some(proxy),
+            _ => None,
+        }
+    }
+
     /// Answers a request that may be answered. Whoever wants the request's body takes it.
     pub(crate) async fn answer(
         &self,
@@ -174,11 +182,11 @@ impl Content {
         body: &mut Option<Incoming>,
         path: &Path<'_>,
         visitor: Visitor<'_>,
-    ) -> Response<Body> {
+    ) -> Reply {
         match self {
             Self::Proxy(proxy) => proxy.answer(request, body, visitor).await,
-            Self::Files(files) => files.answer(request, path, visitor).await,
-            Self::Whoami => whoami(request, visitor),
+            Self::Files(files) => files.answer(request, path, visitor).await.into(),
+            Self::Whoami => whoami(request, visitor).into(),
             #[cfg(test)]
             Self::Panics => panic!("a fault in a handler"),
         }

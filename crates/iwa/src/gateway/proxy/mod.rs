@@ -1,109 +1,117 @@
 //! A reverse proxy: an admitted request goes to the application, its answer to the client, both while they arrive. RFC 9110 7.6.
+//!
+//! | what | file |
+//! |---|---|
+//! | which header lines go on, and what the application is told of the visitor | [`headers`] |
+//! | one request: where to, again elsewhere if that is safe, and what became of it | [`send`] |
+//! | the bodies in between | [`body`] |
+//! | WebSocket and other upgrades | [`upgrade`] |
+//! | the addresses of the application, which one, and in what standing | [`group`], [`standing`] |
+//! | the connections to one address | [`pool`] |
+//! | a new connection; TLS | [`connect`], [`trust`] |
+//! | what an address is | [`target`] |
+//! | why there was no answer | [`failure`] |
+
+pub(crate) mod body;
+mod connect;
+mod failure;
+mod group;
+mod headers;
+mod pool;
+mod send;
+mod standing;
+pub(crate) mod target;
+mod trust;
+mod upgrade;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::Response;
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Frame, Incoming};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::body::Incoming;
 use iwa_http::Status;
 
+use super::assemble::Problem;
 use super::body::Body;
 use super::pages;
 use super::site::Visitor;
+use crate::config;
+use connect::Dialer;
+use group::Group;
+use pool::Pool;
+use trust::Trust;
+
+/// The most addresses that an application can have.
+pub(crate) const MOST_TARGETS: usize = Group::MOST;
 
 /// The application behind a route.
 pub(crate) struct Proxy {
-    upstream: Authority,
-    client: Client<HttpConnector, UnsyncBoxBody<bytes::Bytes, hyper::Error>>,
+    group: Arc<Group>,
+    trust: Option<Arc<Trust>>,
+    config: config::Proxy,
+    /// The path of the route, where it is left out of the requests.
+    strip: Option<String>,
+    /// Passwords of Basic are for this server here, not for the application.
+    basic_is_ours: bool,
 }
 
 impl Proxy {
-    /// Leads to this host and port.
-    pub(crate) fn new(upstream: Authority) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
-        Self { upstream, client }
+    /// The application of this configuration. Where one of `before` is the same, its connections are kept.
+    pub(crate) fn new<'a>(
+        config: &config::Proxy,
+        route: &str,
+        basic_is_ours: bool,
+        before: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<Self, Problem> {
+        let trust = Trust::of(config)?;
+        let same = before.into_iter().find(|before| before.config == *config && before.trust.as_deref() == trust.as_ref());
+        let (group, trust) = match same {
+            Some(before) => (Arc::clone(&before.group), before.trust.clone()),
+            None => (Arc::new(group(config, trust.as_ref())?), trust.map(Arc::new)),
+        };
+        let strip = config.settings.strip_path.then(|| route.to_owned());
+        Ok(Self { group, trust, config: config.clone(), strip, basic_is_ours })
     }
 
-    /// Sends the request on, and the answer back.
+    /// Sends the request on, and the answer back. The note is for the log.
     pub(super) async fn answer(
         &self,
         request: &Parts,
         body: &mut Option<Incoming>,
         visitor: Visitor<'_>,
-    ) -> Response<Body> {
-        let body = match body.take() {
-            Some(body) => {
-                let protected = Arc::clone(visitor.asserted.protected());
-                let frame = move |mut frame: Frame<bytes::Bytes>| {
-                    if let Some(trailers) = frame.trailers_mut() {
-                        protected.strip(trailers);
-                    }
-                    frame
-                };
-                body.map_frame(frame).boxed_unsync()
-            }
-            None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
-        };
-        let mut onward = Request::new(body);
-        *onward.method_mut() = request.method.clone();
-        *onward.uri_mut() = self.target(request.uri.path_and_query());
-        *onward.headers_mut() = request.headers.clone();
-        without_hops(onward.headers_mut());
-        if visitor.asked {
-            onward.headers_mut().remove(http::header::AUTHORIZATION);
-        }
-        // Last, so that nothing takes away again what the application is told.
-        visitor.asserted.onto(onward.headers_mut());
-        match self.client.request(onward).await {
-            Ok(answer) => {
-                let mut answer = answer.map(Body::Upstream);
-                without_hops(answer.headers_mut());
-                answer
-            }
-            Err(error) => {
-                tracing::warn!(id = %visitor.id, upstream = %self.upstream, %error, "502: the application cannot be asked");
+    ) -> Reply {
+        match self.send(request, body, visitor).await {
+            Ok(response) => Reply { status: Status::served(response.status()), response, note: None },
+            Err(failure) => {
+                let status = failure.status();
+                tracing::warn!(id = %visitor.id, "{}: {}", status.http.as_u16(), failure.words);
                 let identity = visitor.identity.map(|identity| &**identity);
-                pages::refusal(Status::served(StatusCode::BAD_GATEWAY), visitor.id, identity)
+                let response = pages::refusal(status, visitor.id, identity);
+                Reply { response, status, note: Some(failure.words) }
             }
         }
     }
+}
 
-    fn target(&self, path: Option<&PathAndQuery>) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.upstream.clone());
-        parts.path_and_query = Some(path.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-        Uri::from_parts(parts).unwrap_or_default()
+/// What a route's content answers, and what the log is told.
+pub(crate) struct Reply {
+    pub(crate) response: Response<Body>,
+    pub(crate) status: Status,
+    pub(crate) note: Option<String>,
+}
+
+impl From<Response<Body>> for Reply {
+    fn from(response: Response<Body>) -> Self {
+        Self { status: Status::served(response.status()), response, note: None }
     }
 }
 
-/// Takes out what is meant for this connection alone. RFC 9110 7.6.1.
-fn without_hops(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOPS) {
-        headers.remove(name);
-    }
+fn group(config: &config::Proxy, trust: Option<&Trust>) -> Result<Group, Problem> {
+    let settings = &config.settings;
+    let pools = config.targets.iter().map(|target| {
+        let tls = trust.filter(|_| target.tls).map(|trust| trust.towards(target, settings)).transpose()?;
+        let dialer = Dialer { tls, http2: settings.http2, timeout: settings.connect_timeout };
+        Ok(Arc::new(Pool::new(target.clone(), dialer, settings.keep_alive, settings.max_connections)))
+    });
+    Ok(Group::new(pools.collect::<Result<_, Problem>>()?, settings.balance))
 }
-
-static HOPS: [HeaderName; 7] = [
-    CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
