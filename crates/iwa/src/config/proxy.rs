@@ -139,9 +139,14 @@ impl<'a> Reading<'a> {
     fn upstream(&self, section: Section<'a>, is_proxy: bool) -> Settings {
         let mut settings = Settings::default();
         if section.is_written() && !is_proxy {
-            self.report.error(section.span(), "[route.upstream] is about the application behind, and there is no `proxy` here");
+            self.report.error(
+                section.span(),
+                "[route.upstream] is about the application behind, and there is no `proxy` here",
+            );
         }
-        if let Some(host) = section.word("host", &[("preserve", HostHeader::Preserve), ("upstream", HostHeader::Upstream)]) {
+        if let Some(host) =
+            section.word("host", &[("preserve", HostHeader::Preserve), ("upstream", HostHeader::Upstream)])
+        {
             settings.host = host.value;
         }
         if let Some(strip) = section.boolean("strip-path") {

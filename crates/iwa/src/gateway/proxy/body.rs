@@ -70,10 +70,7 @@ impl HttpBody for Onward {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let (Some(body), Some(progress)) = (&mut this.body, &this.progress) else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(context);

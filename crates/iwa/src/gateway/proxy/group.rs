@@ -54,7 +54,8 @@ impl Group {
     ) -> Option<(usize, &Arc<Pool>)> {
         let count = self.pools.len();
         let in_turn = (0..count).map(|step| turn.wrapping_add(step) % count.max(1));
-        let mut those = in_turn.filter_map(|number| Some((number, self.pools.get(number)?))).filter(|(n, pool)| may(*n, pool));
+        let mut those =
+            in_turn.filter_map(|number| Some((number, self.pools.get(number)?))).filter(|(n, pool)| may(*n, pool));
         match self.balance {
             Balance::RoundRobin => those.next(),
             Balance::LeastConnections => those.min_by_key(|(_, pool)| pool.under_way()),

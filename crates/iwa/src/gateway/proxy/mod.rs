@@ -64,7 +64,8 @@ impl Proxy {
         before: impl IntoIterator<Item = &'a Self>,
     ) -> Result<Self, Problem> {
         let trust = Trust::of(config)?;
-        let same = before.into_iter().find(|before| before.config == *config && before.trust.as_deref() == trust.as_ref());
+        let same =
+            before.into_iter().find(|before| before.config == *config && before.trust.as_deref() == trust.as_ref());
         let (group, trust) = match same {
             Some(before) => (Arc::clone(&before.group), before.trust.clone()),
             None => (Arc::new(group(config, trust.as_ref())?), trust.map(Arc::new)),
@@ -74,12 +75,7 @@ impl Proxy {
     }
 
     /// Sends the request on, and the answer back. The note is for the log.
-    pub(super) async fn answer(
-        &self,
-        request: &Parts,
-        body: &mut Option<Incoming>,
-        visitor: Visitor<'_>,
-    ) -> Reply {
+    pub(super) async fn answer(&self, request: &Parts, body: &mut Option<Incoming>, visitor: Visitor<'_>) -> Reply {
         match self.send(request, body, visitor).await {
             Ok(response) => Reply { status: Status::served(response.status()), response, note: None },
             Err(failure) => {

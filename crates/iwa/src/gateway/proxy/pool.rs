@@ -159,8 +159,7 @@ impl Pool {
                 let mut idle = pool.idle_now();
                 let fresh = |since: Instant| now.duration_since(since) < pool.keep_alive;
                 idle.http1.retain(|(since, send)| fresh(*since) && !send.is_closed());
-                idle.http2
-                    .retain(|shared| !shared.send.is_closed() && (shared.users() > 0 || fresh(shared.used)));
+                idle.http2.retain(|shared| !shared.send.is_closed() && (shared.users() > 0 || fresh(shared.used)));
                 if idle.http1.is_empty() && idle.http2.is_empty() {
                     pool.swept.store(false, Ordering::Relaxed);
                     return;

@@ -276,12 +276,17 @@ fn well_framed(answer: &Response<Incoming>) -> Result<(), &'static str> {
 fn no_answer(target: &str, error: &hyper::Error) -> Failure {
     if error.is_parse() {
         let what = in_full(error);
-        return Failure::new(Why::BadAnswer, format!("what {target} answered is not HTTP that can be handed on: {what}"));
+        return Failure::new(
+            Why::BadAnswer,
+            format!("what {target} answered is not HTTP that can be handed on: {what}"),
+        );
     }
     let what = in_full(error);
     Failure::new(
         Why::Died,
-        format!("{target} ended the connection before it had answered: {what}; did the application crash, or refuse the request?"),
+        format!(
+            "{target} ended the connection before it had answered: {what}; did the application crash, or refuse the request?"
+        ),
     )
 }
 
@@ -295,7 +300,9 @@ fn timed_out(target: &str, patience: Duration, progress: Option<&Progress>) -> F
     }
     Failure::new(
         Why::AnswerTimeout,
-        format!("{target} did not answer within {seconds} s (answer-timeout); what it did with the request is not known"),
+        format!(
+            "{target} did not answer within {seconds} s (answer-timeout); what it did with the request is not known"
+        ),
     )
 }
 

@@ -51,7 +51,9 @@ impl Standing {
     pub(super) fn checked(&self, target: &Target, outcome: Result<(), String>) {
         let ill = outcome.is_err();
         match (self.ill.swap(ill, Ordering::Relaxed), outcome) {
-            (false, Err(why)) => tracing::warn!(upstream = %target, why, "the application is not healthy; others are tried first"),
+            (false, Err(why)) => {
+                tracing::warn!(upstream = %target, why, "the application is not healthy; others are tried first")
+            }
             (true, Ok(())) => tracing::info!(upstream = %target, "the application is healthy again"),
             _ => {}
         }

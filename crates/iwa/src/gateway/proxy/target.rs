@@ -58,8 +58,14 @@ impl Target {
         let port = match authority.port_u16() {
             Some(0) => return Err("; there is no port 0"),
             Some(port) => port,
-            None if authority.port().is_some() || authority.as_str().ends_with(':') => return Err("; that is no port"),
-            None => if tls { 443 } else { 80 },
+            None if authority.as_str().len() > authority.host().len() => return Err("; that is no port"),
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
         };
         let base = uri.path().trim_end_matches('/').to_owned();
         Ok(Self { place: Place::Tcp(host, port), tls, authority, base })

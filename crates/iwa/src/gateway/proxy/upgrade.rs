@@ -35,7 +35,9 @@ impl<'a> Wanted<'a> {
     /// Of a request that asks for an upgrade which can be handed on.
     pub(super) fn by(request: &'a Parts) -> Option<Self> {
         let client = request.extensions.get::<OnUpgrade>()?.clone();
-        if request.version != Version::HTTP_11 || !tokens(&request.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade")) {
+        if request.version != Version::HTTP_11
+            || !tokens(&request.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"))
+        {
             return None;
         }
         let mut values = request.headers.get_all(UPGRADE).iter();

@@ -18,7 +18,8 @@ fn sent_where(lines: &[(&str, &str)], ours: Ours) -> HeaderMap {
 }
 
 fn of(lines: &[(&str, &str)]) -> HeaderMap {
-    let line = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
+    let line =
+        |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
     lines.iter().map(line).collect()
 }
 
@@ -50,7 +51,17 @@ fn what_is_for_the_connection_does_not_go_on_nor_what_it_nominates() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["accept", "cookie", "forwarded", "host", "te", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+        [
+            "accept",
+            "cookie",
+            "forwarded",
+            "host",
+            "te",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto"
+        ]
     );
     assert_eq!(all(&headers, "te"), ["trailers"]);
     assert_eq!(all(&headers, "host"), ["web.example.test"]);
@@ -91,7 +102,8 @@ fn what_a_client_says_of_itself_as_proxies_do_is_replaced_in_every_spelling() {
 
 #[test]
 fn credentials_for_this_server_stay_here_and_those_of_the_application_go_on() {
-    for ours in ["Negotiate YII=", "negotiate YII=", "NTLM TlRM", "nTLM\tTlRM", "Negotiate", "Basic YTpi", "bAsIc YTpi"] {
+    for ours in ["Negotiate YII=", "negotiate YII=", "NTLM TlRM", "nTLM\tTlRM", "Negotiate", "Basic YTpi", "bAsIc YTpi"]
+    {
         assert!(!sent(&[("authorization", ours)]).contains_key("authorization"), "{ours}");
     }
     for theirs in ["Bearer Negotiate", "Digest username=\"a\"", "NegotiateX YII=", "Token abc"] {
@@ -120,7 +132,10 @@ fn an_ipv6_client_is_quoted_and_a_host_cannot_break_out_of_its_quotes() {
 
 #[test]
 fn trailers_are_announced_and_carried_without_those_that_may_not_trail() {
-    let headers = sent(&[("trailer", "X-Checksum, Content-Length"), ("trailer", "Authorization,x_forwarded_for, If-Match, X-More")]);
+    let headers = sent(&[
+        ("trailer", "X-Checksum, Content-Length"),
+        ("trailer", "Authorization,x_forwarded_for, If-Match, X-More"),
+    ]);
     assert_eq!(all(&headers, "trailer"), ["X-Checksum, X-More"]);
     assert!(!sent(&[("trailer", "Host")]).contains_key("trailer"));
     let mut trailers = of(&[
