@@ -53,7 +53,7 @@ pub(crate) use gate::SignIn;
 #[cfg(test)]
 pub(crate) use gate::When;
 pub(crate) use keytab::KeytabSummary;
-pub(crate) use proxy::{Balance, HostHeader, Http2, Proxy, Settings};
+pub(crate) use proxy::{Balance, HostHeader, Proxy, Settings, ToHttp2};
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::CertificateFiles;
 use super::raw::{At, Section};
 use super::read::Reading;
-use super::{CertificateFiles, Route};
 use crate::gateway::proxy::MOST_TARGETS;
 use crate::gateway::proxy::target::Target;
 
@@ -18,6 +18,15 @@ pub(crate) struct Proxy {
     pub(crate) targets: Vec<Target>,
     /// `[route.upstream]`.
     pub(crate) settings: Settings,
+}
+
+#[cfg(test)]
+impl Proxy {
+    /// The application at this address, in clear.
+    pub(crate) fn to(address: std::net::SocketAddr) -> Self {
+        let target = Target::read(&format!("http://{address}")).expect("an address");
+        Self { targets: vec![target], settings: Settings::default() }
+    }
 }
 
 /// `[route.upstream]`.
@@ -36,7 +45,7 @@ pub(crate) struct Settings {
     /// `server-name`: whom the application's certificate must be for.
     pub(crate) server_name: Option<String>,
     /// `http2`.
-    pub(crate) http2: Http2,
+    pub(crate) http2: ToHttp2,
     /// `connect-timeout`: until a request can be sent.
     pub(crate) connect_timeout: Duration,
     /// `answer-timeout`: until the head of the answer.
@@ -64,7 +73,7 @@ pub(crate) enum HostHeader {
 
 /// `http2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Http2 {
+pub(crate) enum ToHttp2 {
     /// Over TLS, where the application offers it.
     Auto,
     /// Never.
@@ -93,7 +102,7 @@ impl Default for Settings {
             ca: None,
             certificate: None,
             server_name: None,
-            http2: Http2::Auto,
+            http2: ToHttp2::Auto,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
@@ -158,7 +167,8 @@ impl<'a> Reading<'a> {
             settings.request_id = name.value;
         }
         self.upstream_tls(&section, &mut settings);
-        let versions = [("auto", Http2::Auto), ("never", Http2::Never), ("prior-knowledge", Http2::PriorKnowledge)];
+        let versions =
+            [("auto", ToHttp2::Auto), ("never", ToHttp2::Never), ("prior-knowledge", ToHttp2::PriorKnowledge)];
         if let Some(http2) = section.word("http2", &versions) {
             settings.http2 = http2.value;
         }
@@ -217,12 +227,5 @@ impl<'a> Reading<'a> {
             }
             name.value.to_owned()
         });
-    }
-}
-
-impl Route {
-    /// The application behind, where there is one.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.proxy.iter().flat_map(|proxy| &proxy.targets)
     }
 }

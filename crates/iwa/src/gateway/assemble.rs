@@ -117,13 +117,16 @@ pub(crate) fn site(
         }
         None => Whose::default(),
     };
-    let proxies_before = || before.into_iter().flat_map(|before| &before.routes).filter_map(|route| route.content.proxy());
+    let proxies_before =
+        || before.into_iter().flat_map(|before| &before.routes).filter_map(|route| route.content.proxy());
     let routes = config.routes.iter().map(|route| {
         let content = match (&route.files, &route.proxy) {
             (_, Some(proxy)) => {
                 let site = &config.authentication.policy;
-                let takes_basic = |sign_in: &SignIn| sign_in.policy(site).as_ref().unwrap_or(site).basic_realm.is_some();
-                let basic_is_ours = takes_basic(&route.sign_in) || route.clauses().any(|(_, clause)| takes_basic(&clause));
+                let takes_basic =
+                    |sign_in: &SignIn| sign_in.policy(site).as_ref().unwrap_or(site).basic_realm.is_some();
+                let basic_is_ours =
+                    takes_basic(&route.sign_in) || route.clauses().any(|(_, clause)| takes_basic(&clause));
                 Content::Proxy(Proxy::new(proxy, &route.path, basic_is_ours, proxies_before())?)
             }
             (Some(files), None) => Content::Files(Files::new(files.clone(), &route.path)),

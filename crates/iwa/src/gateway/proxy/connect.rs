@@ -15,13 +15,13 @@ use tokio_rustls::TlsConnector;
 use super::body::Onward;
 use super::failure::{Failure, Why};
 use super::target::{Place, Target};
-use crate::config::Http2;
+use crate::config::ToHttp2;
 
 /// How connections are made.
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) tls: Option<Tls>,
-    pub(super) http2: Http2,
+    pub(super) http2: ToHttp2,
     pub(super) timeout: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Dialer {
     }
 
     async fn over_tls(&self, tls: &Tls, target: &Target, stream: TcpStream, http1_only: bool) -> Result<Link, Failure> {
-        let config = if http1_only || self.http2 == Http2::Never { &tls.http1 } else { &tls.both };
+        let config = if http1_only || self.http2 == ToHttp2::Never { &tls.http1 } else { &tls.both };
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| {
             Failure::new(
@@ -103,7 +103,7 @@ impl Dialer {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let failed = |error: hyper::Error| Failure::new(Why::Died, format!("HTTP with {target} cannot begin: {error}"));
-        if http2 || (self.http2 == Http2::PriorKnowledge && !http1_only) {
+        if http2 || (self.http2 == ToHttp2::PriorKnowledge && !http1_only) {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder.timer(TokioTimer::new()).max_header_list_size(LONGEST_HEAD as u32).adaptive_window(true);
             let (send, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;

@@ -21,7 +21,7 @@ use crate::gateway::tests::domain::{BASIC, Fake, sid};
 /// An application that answers with the request that it got, head and body as they came, in lower case.
 async fn application() -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let upstream = listener.local_addr().expect("an address").to_string().parse().expect("an authority");
+    let upstream = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
@@ -45,7 +45,7 @@ async fn application() -> Proxy {
             });
         }
     });
-    Proxy { upstream }
+    Proxy::to(upstream)
 }
 
 fn alice() -> Account {
