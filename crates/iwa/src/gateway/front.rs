@@ -35,6 +35,9 @@ fn host<'a>(connection: &Connection, request: &'a Parts) -> Result<&'a str, Malf
         return Err(Malformed::Header("the host of a request has no user before it"));
     }
     let header = one_host(&request.headers)?;
+    if [header, authority].into_iter().flatten().any(|host| !is_host(host.as_bytes())) {
+        return Err(Malformed::Header("Host is no host"));
+    }
     match request.version {
         Version::HTTP_11 if header.is_none() => Err(Malformed::Header("HTTP/1.1 wants exactly one Host")),
         Version::HTTP_2 => {
@@ -50,6 +53,10 @@ fn host<'a>(connection: &Connection, request: &'a Parts) -> Result<&'a str, Malf
                 (authority, host) => Ok(authority.or(host).unwrap_or_default()),
             }
         }
+        // RFC 9112 3.2.2 has the target count; whoever reads Host instead would serve another site.
+        _ if authority.zip(header).is_some_and(|(authority, host)| !authority.eq_ignore_ascii_case(host)) => {
+            Err(Malformed::Header("the target and Host name different hosts"))
+        }
         _ => Ok(authority.or(header).unwrap_or_default()),
     }
 }
@@ -60,5 +67,58 @@ fn one_host(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
         (None, _) => Ok(None),
         (Some(host), None) => host.to_str().map(Some).map_err(|_| Malformed::Header("Host is not ASCII")),
         (Some(_), Some(_)) => Err(Malformed::Header("there is more than one Host")),
+    }
+}
+
+/// A name or an address, and perhaps a port. No user, and nothing that somebody may read as the end of it.
+fn is_host(host: &[u8]) -> bool {
+    let (name, rest) = match host.strip_prefix(b"[") {
+        Some(literal) => {
+            let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
+            let (address, rest) = literal.split_at_checked(end).unwrap_or_default();
+            if !address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
+                return false;
+            }
+            (address, rest.get(1..).unwrap_or_default())
+        }
+        None => {
+            let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+            let (name, rest) = host.split_at_checked(end).unwrap_or_default();
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%'))
+            {
+                return false;
+            }
+            (name, rest)
+        }
+    };
+    let port = rest.strip_prefix(b":");
+    !name.is_empty()
+        && (rest.is_empty() || port.is_some_and(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "a",
+            "web.example.test:8080",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "[::1]:443",
+            "a_b",
+            "a:",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "", ":80", "a b", "a,b", "a/b", "u@a", "a:b", "a:80:80", "a:123456", "[::1", "[::1]x", "[]", "[a", "a#",
+            "a?b", "a\\b", "bücher",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
     }
 }

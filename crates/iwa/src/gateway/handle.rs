@@ -12,9 +12,9 @@ use http::header::{CONNECTION, EXPECT, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use iwa_auth::reject::{Internal, Reason};
+use iwa_auth::reject::{Internal, Malformed, Reason};
 use iwa_auth::{Binding, Identity};
 use iwa_http::{Connection, Os, Refused, Status, System as _};
 
@@ -30,28 +30,39 @@ use super::pages;
 use super::path::Path;
 use super::proxy::Reply;
 use super::site::{Content, Visitor};
+use super::strict::Wire;
 
 /// Answers one request of a connection.
 pub(crate) async fn handle(
     gateway: Arc<Gateway>,
     connection: Arc<Connection>,
+    wire: Option<Arc<Wire>>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, h2::Error> {
     let begun = Os.now();
     let clock = Instant::now();
     let id = gateway.next_request();
+    let number = wire.as_ref().map_or(0, |wire| wire.begins());
+    let malformed = || wire.as_ref().and_then(|wire| wire.malformed(number));
     let (mut request, body) = request.into_parts();
     if request.version == Version::HTTP_2 {
         http2::join_cookies(&mut request.headers);
     }
     let mut body = Some(body);
-    let mut answer = match unless_it_panics(answer(&gateway, &connection, id, &request, &mut body)).await {
-        Some(answer) => answer,
-        None => {
-            let refused = Answer::refused(id, Internal::Panic.into());
-            Answer { close: true, ..refused }
-        }
+    let mut answer = match malformed() {
+        // Nothing of it went anywhere yet.
+        Some(why) => Answer::malformed(id, Malformed::Header(why)),
+        None => match unless_it_panics(answer(&gateway, &connection, id, &request, &mut body)).await {
+            Some(answer) => answer,
+            None => Answer { close: true, ..Answer::refused(id, Internal::Panic.into()) },
+        },
     };
+    if let Some(why) = malformed() {
+        answer = Answer::malformed(id, Malformed::Header(why));
+    }
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(wire)) = (answer.response.status(), &wire) {
+        wire.switches();
+    }
     let headers = answer.response.headers();
     gateway.audit.record(&Exchange {
         id,
@@ -95,7 +106,7 @@ pub(crate) async fn handle(
             Some(body) => leave_nothing_behind(&request, body, answer.keep_connection).await,
             None => true,
         };
-    if !stays {
+    if !stays && request.version <= Version::HTTP_11 {
         answer.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(answer.response)
@@ -145,6 +156,11 @@ impl Answer {
         Self { reason: Some(reason), ..Self::of(pages::refusal(status, id, None), status) }
     }
 
+    /// Of a request that has more than one reading, or none.
+    fn malformed(id: RequestId, malformed: Malformed) -> Self {
+        Self { close: true, ..Self::refused(id, malformed.into()) }
+    }
+
     pub(super) fn challenge(id: RequestId, refused: Refused) -> Self {
         Self::asking(pages::refusal(refused.status, id, None), refused)
     }
@@ -174,7 +190,7 @@ async fn answer(
 ) -> Answer {
     let front = match Front::of(connection, request) {
         Ok(front) => front,
-        Err(malformed) => return Answer { close: true, ..Answer::refused(id, malformed.into()) },
+        Err(malformed) => return Answer::malformed(id, malformed),
     };
     let path = match Path::read(request.uri.path()) {
         Ok(path) => path,
@@ -245,34 +261,59 @@ async fn answer(
 
 /// Reads what is left of the request, so that the connection can go on. `false` if it cannot.
 async fn leave_nothing_behind(request: &Parts, body: Incoming, handshake: bool) -> bool {
-    if body.is_end_stream() {
+    // A stream of HTTP/2 ends alone.
+    if body.is_end_stream() || request.version > Version::HTTP_11 {
         return true;
     }
-    // Who waits for `100 Continue` sends the body only if it is read, and has been answered. With a handshake under way the
-    // connection is worth the body.
-    if request.headers.contains_key(EXPECT) && !handshake {
+    let drained = if handshake { Drained::OF_A_HANDSHAKE } else { Drained::USUAL };
+    if body.size_hint().lower() > drained.most {
         return false;
     }
-    if body.size_hint().lower() > MOST_DRAINED as u64 {
-        return false;
+    if request.headers.contains_key(EXPECT) {
+        // The client waits for `100 Continue`, which nobody wants to say; reading now would say it. After the answer the body is on
+        // its way or the client closes: RFC 9110 10.1.1.
+        if handshake {
+            tokio::spawn(drain(body, drained));
+        }
+        return handshake;
     }
-    let mut rest = Limited::new(body, MOST_DRAINED);
+    drain(body, drained).await
+}
+
+/// Reads a body and throws it away. `false` if that took too long or too many bytes.
+async fn drain(mut body: Incoming, Drained { most, longest }: Drained) -> bool {
     let drained = async {
-        while let Some(frame) = rest.frame().await {
-            if frame.is_err() {
+        let mut drained = 0;
+        loop {
+            match tokio::time::timeout(LONGEST_STALL, body.frame()).await {
+                Ok(None) => return true,
+                Ok(Some(Ok(frame))) => drained += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Ok(Some(Err(_))) | Err(_) => return false,
+            }
+            if drained > most {
                 return false;
             }
         }
-        true
     };
-    tokio::time::timeout(LONGEST_DRAIN, drained).await.unwrap_or(false)
+    tokio::time::timeout(longest, drained).await.unwrap_or(false)
 }
 
-/// Bytes of a request's body that are read and thrown away, for the sake of its connection: clients such as requests-ntlm send
-/// the whole body on each leg.
-const MOST_DRAINED: usize = 1 << 20;
+/// How much of a refused request's body is read for the sake of its connection.
+struct Drained {
+    /// Bytes.
+    most: u64,
+    longest: Duration,
+}
 
-const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+impl Drained {
+    /// Of more than that, the client hears at once that it sends them in vain.
+    const USUAL: Self = Self { most: 1 << 20, longest: Duration::from_secs(10) };
+
+    /// Clients such as requests-ntlm send the whole body on each leg, and without its connection a handshake is nothing.
+    const OF_A_HANDSHAKE: Self = Self { most: 1 << 30, longest: Duration::from_secs(300) };
+}
+
+const LONGEST_STALL: Duration = Duration::from_secs(10);
 
 /// Runs a future; `None` if it panics. What it shares with others must not be left half-done by a panic: a
 /// [`Connection`] forgets everything, and everything else a request shares is immutable.

@@ -43,7 +43,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let stream = Patience::of_frames(stream, limits.idle_timeout);
     let paced = pace.clone();
     let service = service_fn(move |request| {
-        let answer = handle(Arc::clone(&gateway), Arc::new(connection.stream()), request);
+        let answer = handle(Arc::clone(&gateway), Arc::new(connection.stream()), None, request);
         let busy = paced.busy();
         async move { Ok::<_, h2::Error>(answer.await?.map(|body| Paced::new(body, busy))) }
     });

@@ -22,6 +22,7 @@ use super::Gateway;
 use super::handle::handle;
 use super::http2;
 use super::patience::Patience;
+use super::strict::{Strict, Wire};
 use super::systemd::Given;
 use super::tls::speaks_http2;
 use crate::config::Limits;
@@ -220,13 +221,15 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let peer = connection.peer();
     let connection = Arc::new(connection);
+    let (stream, wire) = Strict::new(stream, limits.header.max(SMALLEST_BUFFER));
     let (stream, answering) = Patience::new(stream, limits.header_timeout, limits.idle_timeout);
+    let seen = Arc::clone(&wire);
     let of_tunnels = place.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if request.extensions().get::<OnUpgrade>().is_some() {
             request.extensions_mut().insert(of_tunnels.clone());
         }
-        let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), request);
+        let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), Some(Arc::clone(&seen)), request);
         let answering = answering.clone();
         answering.begins();
         async move {
@@ -255,12 +258,14 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     };
     if let Err(error) = served {
-        report(&error, peer, limits.header);
+        report(&error, &wire, peer, limits.header);
     }
 }
 
-fn report(error: &hyper::Error, client: SocketAddr, limit: usize) {
-    if error.is_parse_too_large() {
+fn report(error: &hyper::Error, wire: &Wire, client: SocketAddr, limit: usize) {
+    if let Some(why) = wire.fault() {
+        tracing::info!(%client, "400: not a request as RFC 9112 has it: {why}");
+    } else if error.is_parse_too_large() {
         tracing::warn!(%client, limit, "431: the request's headers are longer than the limit, or more than 100; a Kerberos ticket grows with the groups of its user");
     } else if error.is_parse() {
         tracing::info!(%client, %error, "400: this is not HTTP/1.1");

@@ -8,6 +8,7 @@
 //! | whom extended protection would keep out | [`unbound`] |
 //! | HTTP/2: its limits, and what it cannot carry | [`http2`] |
 //! | how long the head of a request may take | [`patience`] |
+//! | where each request ends, read in one way only; the stream that holds hyper to it | [`framing`], [`strict`] |
 //! | who is in front: the client, or a proxy that speaks for it | [`front`] |
 //! | one request, whatever happens; who asks and whether they may | [`handle`], [`decide`] |
 //! | what an answer carries | [`body`] |
@@ -37,6 +38,7 @@ pub(crate) mod directory;
 pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod framing;
 pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod handle;
@@ -56,6 +58,7 @@ pub(crate) mod proxy;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod site;
+pub(crate) mod strict;
 pub(crate) mod systemd;
 pub(crate) mod terminators;
 pub(crate) mod tls;

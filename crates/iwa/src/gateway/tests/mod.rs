@@ -8,6 +8,7 @@ mod http2;
 mod identity;
 mod protection;
 mod sign_in;
+mod smuggling;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -351,18 +352,6 @@ async fn the_rules_of_a_route_hold_however_its_path_is_written() {
     ] {
         let (head, body) = client.get(path, "").await;
         assert!(!head.starts_with("HTTP/1.1 200 ") && !body.contains("secret"), "{path}: {head}");
-    }
-    server.running.stop().await;
-}
-
-#[tokio::test]
-async fn http_1_1_without_a_host_is_refused() {
-    let files = Directory::new("host");
-    let server = server(&files.0, anonymous).await;
-    for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
-        let mut client = server.connect().await;
-        client.send(request).await;
-        assert!(client.answer().await.0.starts_with("HTTP/1.1 400 "));
     }
     server.running.stop().await;
 }
