@@ -142,6 +142,10 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         sign_in_here(&mut page, route, &config.authentication.policy);
         rules(&mut page, &route.rules, policy.anonymous);
     }
+    let pages: Vec<_> = config.pages.names().collect();
+    if !pages.is_empty() {
+        page.line("pages", format_args!("your own for {}", pages.join(", ")));
+    }
     logs_and_limits(&mut page, config);
     page.0
 }

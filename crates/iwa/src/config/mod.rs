@@ -10,6 +10,7 @@
 //! | `[directory]` | users of an LDAP directory that is not Active Directory |
 //! | `[[mapping]]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
+//! | `[pages]` | `<httpErrors>` |
 //! | `[log]` | `<logFile>` |
 //! | `[admin]` | Failed Request Tracing and the performance counters |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
@@ -23,6 +24,7 @@ mod identity;
 mod kerberos;
 mod keytab;
 mod mapping;
+mod pages;
 mod proxy;
 mod raw;
 mod read;
@@ -83,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) mapping: crate::gateway::mapping::Mapping,
     /// What is served where, the longest path first, so that the first that covers a request is its route.
     pub(crate) routes: Vec<Route>,
+    /// `[pages]`: pages in the administrator's words.
+    pub(crate) pages: crate::gateway::templates::Templates,
     /// The logs.
     pub(crate) log: Log,
     /// The limits.

@@ -80,6 +80,7 @@ impl<'a> Reading<'a> {
         let authentication = self.authentication(root.section("authentication"), have, &server);
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
         let mapping = self.mapping(root.sections("mapping"), have);
+        let pages = self.pages(root.section("pages"));
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         let admin = self.admin(root.section("admin"));
@@ -95,6 +96,7 @@ impl<'a> Reading<'a> {
             directory,
             mapping,
             routes,
+            pages,
             log,
             limits,
             admin,

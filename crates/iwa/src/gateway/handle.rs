@@ -31,6 +31,7 @@ use super::path::Path;
 use super::proxy::Reply;
 use super::site::{Content, Visitor};
 use super::strict::Wire;
+use super::templates::Templates;
 
 /// Answers one request of a connection.
 pub(crate) async fn handle(
@@ -62,6 +63,9 @@ pub(crate) async fn handle(
     }
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(wire)) = (answer.response.status(), &wire) {
         wire.switches();
+    }
+    if Templates::concern(&answer.response) {
+        gateway.site().config.pages.dress(&mut answer.response);
     }
     let headers = answer.response.headers();
     gateway.audit.record(&Exchange {

@@ -19,7 +19,7 @@
 //! | what an application calls a visitor, and what it is told of them | [`mapping`], [`identity`] |
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | the gateway's own pages, `/.iwa/` | [`own`] |
-//! | what a person reads instead of a bare status | [`pages`] |
+//! | what a person reads instead of a bare status; in the administrator's words | [`pages`], [`templates`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | what is counted; what an operator's tools ask | [`metrics`], [`admin`] |
 //! | sockets from systemd, and what it is told | [`systemd`] |
@@ -60,6 +60,7 @@ pub(crate) mod replay;
 pub(crate) mod site;
 pub(crate) mod strict;
 pub(crate) mod systemd;
+pub(crate) mod templates;
 pub(crate) mod terminators;
 pub(crate) mod tls;
 pub(crate) mod unbound;

@@ -12,6 +12,7 @@ use iwa_http::Status;
 
 use super::body::Body;
 use super::exchange::RequestId;
+use super::templates::{Facts, Page};
 
 /// The page of a refusal.
 pub(crate) fn refusal(status: Status, id: RequestId, identity: Option<&Identity>) -> Response<Body> {
@@ -34,6 +35,17 @@ pub(crate) fn refusal(status: Status, id: RequestId, identity: Option<&Identity>
             "{main}<p class=\"small\">{number} &middot; request {id}. The administrator finds under this number in the log what happened.</p>"
         ),
     );
+    let user = identity.filter(|_| status.http == StatusCode::FORBIDDEN).map(ToString::to_string).unwrap_or_default();
+    response.extensions_mut().insert(Facts {
+        page: Page::of(status.http),
+        title: text.title,
+        what: text.what,
+        help: text.help,
+        status,
+        request_id: id,
+        user,
+        form: String::new(),
+    });
     if let Some(seconds) = status.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -22,6 +22,7 @@ fn every_recipe_of_the_documentation_loads() {
         let recipe = block.split("```").next().unwrap();
         let world = World::new();
         fs::create_dir_all(world.0.join("pages")).unwrap();
+        fs::write(world.0.join("pages/401.html"), "{what}").unwrap();
         let recipe = recipe.replace("/etc/iwa/pages", "pages").replace("/srv/www", "www");
         assert_eq!(world.problems(&with(&recipe)), [""; 0], "{recipe}");
         recipes += 1;
@@ -120,4 +121,38 @@ fn what_is_wrong_with_a_clause_is_said_where_it_stands() {
         let problems = world.problems(&with(&format!("[[route]]\npath = \"/\"\n[[route.when]]\n{clause}\n")));
         assert!(problems.iter().any(|problem| problem.contains(wanted)), "{clause}: {problems:?}");
     }
+}
+
+#[test]
+fn pages_are_read_and_what_is_wrong_with_them_is_said() {
+    let world = World::new();
+    let dir = world.0.join("pages");
+    fs::create_dir_all(&dir).unwrap();
+    let section = "[[route]]\npath = \"/\"\n[pages]\ndir = \"pages\"\n";
+    assert!(world.problems(&with(section))[0].contains("Warning dir: "), "empty");
+    fs::write(dir.join("401.html"), "{title} {what}").unwrap();
+    fs::write(dir.join("logo.svg"), "{nothing}").unwrap();
+    let config = load_of(&world, section);
+    assert_eq!(config.pages.names().collect::<Vec<_>>(), ["401"]);
+    let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
+    assert!(page.contains("your own for 401"), "{page}");
+    for (name, text, wanted) in [
+        ("403.html", "{reason}", "403.html: line 1: there is no placeholder {reason}"),
+        ("forbidden.html", "", "forbidden.html: there is no such page"),
+        ("sign-in.html", "{title}", "sign-in.html: wanted {form}"),
+        ("500.html", "\u{0}".repeat(257 << 10).as_str(), "500.html: it is longer than 256 KiB"),
+    ] {
+        fs::write(dir.join(name), text).unwrap();
+        let problems = world.problems(&with(section));
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{name}: {problems:?}");
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    fs::write(dir.join("404.html"), [0xff, 0xfe]).unwrap();
+    assert!(world.problems(&with(section))[0].contains("UTF-8"));
+    fs::remove_file(dir.join("404.html")).unwrap();
+    for bad in ["*", "http://cdn.example.test", "https://", "'unsafe-inline'", "https://a;script-src *", "data:"] {
+        let problems = world.problems(&with(&format!("{section}sources = [\"{bad}\"]\n")));
+        assert!(problems[0].contains("Error sources: wanted"), "{bad}: {problems:?}");
+    }
+    assert!(world.problems(&with("[[route]]\npath = \"/\"\n[pages]\n"))[0].contains("needs `dir`"));
 }

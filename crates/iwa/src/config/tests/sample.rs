@@ -15,7 +15,10 @@ pub(super) fn adapted(world: &World, sample: &str) -> String {
     fs::write(&password, "secret\n").unwrap();
     #[cfg(unix)]
     fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::create_dir_all(world.0.join("pages")).unwrap();
+    fs::write(world.0.join("pages/403.html"), "<h1>{title}</h1>").unwrap();
     [
+        ("/etc/iwa/pages", "pages"),
         ("/etc/iwa/http.keytab", "http.keytab"),
         ("/var/lib/iwa", "state"),
         ("/var/lib/iwa/domains/corp.example.test", "domains/corp.example.test"),

@@ -271,3 +271,48 @@ async fn without_a_dialog_negotiate_is_offered_once_and_nothing_else_ever() {
     }
     server.running.stop().await;
 }
+
+#[tokio::test]
+async fn pages_of_the_administrator_say_who_is_not_allowed_and_never_why_a_sign_in_failed() {
+    use crate::gateway::templates::{Page, Template, Templates};
+    let directory = accounts("gate-pages");
+    let server = site(&directory, |config| {
+        config.authentication.policy.basic_realm = Some(String::new());
+        config.routes = vec![
+            Route {
+                rules: vec![Rule { access: Access::Deny, ..Rule::allow_all() }],
+                ..whoami("/no", SignIn::default())
+            },
+            whoami("/", SignIn::default()),
+        ];
+        let text = "<title>{title}</title>{what} {status} {user} {request-id}";
+        let pages = [Page::Status(401), Page::Status(403), Page::Class(4)];
+        let pages = pages.map(|page| (page, Template::parse(text, page).expect("a page")));
+        config.pages = Templates::new(pages.into_iter().collect(), &["https://cdn.example.test".to_owned()]);
+    })
+    .await;
+    let mut client = server.connect().await;
+    let (head, body) = client.get("/", "").await;
+    assert!(head.starts_with("HTTP/1.1 401 ") && body.starts_with("<title>Sign-in required</title>"), "{head}{body}");
+    assert_eq!(offered(&head), ["Negotiate", "NTLM", "Basic realm=\"\", charset=\"UTF-8\""]);
+    assert_eq!(header(&head, "cache-control"), Some("no-store"));
+    let policy = header(&head, "content-security-policy").expect("a policy");
+    assert!(
+        policy.starts_with("default-src 'none'; ") && policy.contains("img-src data: https://cdn.example.test;"),
+        "{policy}"
+    );
+    let failed = [ALICE_WRONG, "Authorization: Basic Ym9iYnk6eA==\r\n", "Authorization: NTLM YWJj\r\n"];
+    for credentials in failed {
+        let (_, body) = client.get("/", credentials).await;
+        let body = body.rsplit_once(' ').expect("a request id").0;
+        assert_eq!(
+            body,
+            "<title>Sign-in failed</title>The server did not accept the account that your browser offered. 401.1 "
+        );
+    }
+    let (head, body) = client.get("/no", ALICE).await;
+    assert!(head.starts_with("HTTP/1.1 403 ") && body.contains(" 403.0 WEB\\alice "), "{head}{body}");
+    let (head, body) = client.get("/..%2f", "").await;
+    assert!(head.starts_with("HTTP/1.1 400 ") && body.starts_with("<title>Bad request</title>"), "{head}{body}");
+    server.running.stop().await;
+}
