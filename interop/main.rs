@@ -6,6 +6,7 @@ mod apache;
 mod browsers;
 mod curl;
 mod demo;
+mod forward_auth;
 mod heimdal;
 mod java;
 mod lab;

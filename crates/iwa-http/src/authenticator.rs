@@ -245,20 +245,31 @@ impl Authenticator {
     /// [`Authenticator::authenticate`], that nobody is not enough.
     #[must_use]
     pub fn challenge(&self, connection: &Connection) -> Refused {
+        let challenges = self.fit_for(connection, self.challenges.initial(connection.keeps_secrets()));
+        // Where nothing at all can be offered, that is the reason, and not the client's fault.
+        let why =
+            connection.for_one_request().filter(|_| self.policy.providers.iter().any(|p| p.takes(Mechanism::Ntlm)));
+        let reason = why.filter(|_| challenges.is_empty()).map(|why| Forbidden::NotOnThisConnection { why }.into());
         Refused {
             status: Status::CHALLENGE,
-            challenges: self.challenges.initial(connection.keeps_secrets()).collect(),
-            reason: None,
+            note: why.filter(|_| reason.is_none()),
+            reason,
+            challenges,
             scheme: None,
             claimed: None,
-            note: None,
             keep_connection: false,
         }
     }
 
+    /// Those of the challenges that a client of this connection can answer: NTLM takes two requests of one connection.
+    fn fit_for(&self, connection: &Connection, lines: impl Iterator<Item = HeaderValue>) -> Vec<HeaderValue> {
+        let ntlm = connection.for_one_request().is_none();
+        lines.filter(|line| ntlm || line.as_bytes() != crate::challenge::scheme_name(Scheme::Ntlm).as_bytes()).collect()
+    }
+
     fn without_credentials(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Outcome {
         if let Some(known) = connection.known() {
-            if self.still_stands(&known, version, headers) {
+            if self.still_stands(connection, &known, version, headers) {
                 let Known { identity, evidence, delegated, .. } = known;
                 return Outcome::Admitted(Admitted {
                     identity: Some(identity),
@@ -273,17 +284,18 @@ impl Authenticator {
         if self.policy.anonymous {
             return Outcome::Admitted(Admitted { note, ..Admitted::default() });
         }
-        Outcome::Refused(Box::new(Refused { note, ..self.challenge(connection) }))
+        let challenge = self.challenge(connection);
+        Outcome::Refused(Box::new(Refused { note: note.or(challenge.note), ..challenge }))
     }
 
     /// Whether an identity that its connection proved earlier holds for this request, under the policy of now.
-    fn still_stands(&self, known: &Known, version: Version, headers: &HeaderMap) -> bool {
+    fn still_stands(&self, connection: &Connection, known: &Known, version: Version, headers: &HeaderMap) -> bool {
         let mechanism = known.identity.mechanism();
         self.persists(mechanism)
             && self.tied(known.binding)
             && self.policy.providers.iter().any(|provider| provider.takes(mechanism))
             && known.expires.is_none_or(|end| self.ports.system.now() < end)
-            && self.of_one_client(version, headers).is_ok()
+            && self.of_one_client(connection, version, headers).is_ok()
     }
 
     /// Whether a token that is tied so to its connection counts.
@@ -300,7 +312,13 @@ impl Authenticator {
     }
 
     /// Whether all requests of the connection are one client's, as far as this request shows it.
-    fn of_one_client(&self, version: Version, headers: &HeaderMap) -> Result<(), Forbidden> {
+    fn of_one_client(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Result<(), Forbidden> {
+        if let Some(why) = connection.for_one_request() {
+            return Err(Forbidden::NotOnThisConnection { why });
+        }
+        if connection.is_told() {
+            return Ok(());
+        }
         if version == Version::HTTP_2 {
             let why =
                 "it speaks HTTP/2, where each request stands for itself; the client is to come back with HTTP/1.1";
@@ -325,7 +343,7 @@ impl Authenticator {
         scheme: Scheme,
         token: &[u8],
     ) -> Outcome {
-        let one_client = self.of_one_client(version, headers);
+        let one_client = self.of_one_client(connection, version, headers);
         // From here on the connection knows nobody, until this step says otherwise.
         let Some((before, turn)) = connection.begin() else {
             let why = "another of its requests is being authenticated at the same time";
@@ -334,6 +352,9 @@ impl Authenticator {
         if !self.challenges.offers(scheme) {
             let scheme_off = Forbidden::SchemeOff { scheme: crate::challenge::scheme_name(scheme) };
             return self.refuse(connection, scheme_off.into(), Some(scheme), &[]);
+        }
+        if let (Some(why), Scheme::Ntlm) = (connection.for_one_request(), scheme) {
+            return self.refuse(connection, Forbidden::NotOnThisConnection { why }.into(), Some(scheme), &[]);
         }
         let handshake = match self.handshake(connection, before, scheme, &one_client) {
             Ok(handshake) => handshake,
@@ -397,7 +418,15 @@ impl Authenticator {
                     note,
                 });
             }
-            Err(reason) => reason,
+            Err(reason) => match (reason, connection.for_one_request()) {
+                // It is on, but not here.
+                (Reason::Policy(Forbidden::MechanismOff(Mechanism::Ntlm)), Some(why))
+                    if self.policy.providers.iter().any(|p| p.scheme() == scheme && p.takes(Mechanism::Ntlm)) =>
+                {
+                    Forbidden::NotOnThisConnection { why }.into()
+                }
+                (reason, _) => reason,
+            },
         };
         drop(turn);
         match self.refuse(connection, reason, Some(scheme), &out) {
@@ -427,7 +456,8 @@ impl Authenticator {
         }
         let handshake = self.acceptor.load().accept(scheme, &connection.bindings());
         let takes_ntlm = |provider: &Provider| provider.scheme() == scheme && provider.takes(Mechanism::Ntlm);
-        Ok(if self.policy.providers.iter().any(takes_ntlm) { handshake } else { handshake.without_ntlm() })
+        let ntlm = connection.for_one_request().is_none() && self.policy.providers.iter().any(takes_ntlm);
+        Ok(if ntlm { handshake } else { handshake.without_ntlm() })
     }
 
     fn park(&self, scheme: Scheme, handshake: Handshake, one_client: Result<(), Forbidden>) -> Result<Halfway, Reason> {
@@ -536,9 +566,9 @@ impl Authenticator {
         let challenges = match scheme {
             _ if status.http != http::StatusCode::UNAUTHORIZED => Vec::new(),
             Some(scheme) if !error_token.is_empty() && helps_the_client(&reason) => {
-                self.challenges.refusing(scheme, error_token, basic).collect()
+                self.fit_for(connection, self.challenges.refusing(scheme, error_token, basic))
             }
-            _ => self.challenges.initial(basic).collect(),
+            _ => self.fit_for(connection, self.challenges.initial(basic)),
         };
         Outcome::Refused(Box::new(Refused {
             status,

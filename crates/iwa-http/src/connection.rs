@@ -23,21 +23,52 @@ pub struct Connection {
     local: SocketAddr,
     /// `None`: no TLS.
     tls: Option<ChannelBindings>,
+    kinship: Kinship,
     requests: AtomicU64,
     state: Mutex<State>,
+}
+
+/// How it is known that requests are of one connection.
+#[derive(Clone, Copy, Debug)]
+enum Kinship {
+    /// They come over it.
+    Seen,
+    /// A proxy says so, and is believed.
+    Told,
+    /// It is not; why.
+    Unknown(&'static str),
 }
 
 impl Connection {
     /// A connection without TLS.
     #[must_use]
     pub const fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { peer, local, tls: None, requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
+        Self::new(peer, local, None, Kinship::Seen)
     }
 
     /// A connection over TLS that ends here, with the bindings of the certificate it was made with.
     #[must_use]
     pub const fn tls(peer: SocketAddr, local: SocketAddr, bindings: ChannelBindings) -> Self {
-        Self { peer, local, tls: Some(bindings), requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
+        Self::new(peer, local, Some(bindings), Kinship::Seen)
+    }
+
+    /// A connection of a client to a proxy that tells which connection each request is of, and which sends this server no two
+    /// connections' requests as one's. `secure`: the client's connection is TLS, and so is the way from the proxy, or it does not
+    /// leave this machine.
+    #[must_use]
+    pub const fn told(peer: SocketAddr, local: SocketAddr, secure: bool) -> Self {
+        Self::new(peer, local, if secure { Some(ChannelBindings::none()) } else { None }, Kinship::Told)
+    }
+
+    /// Stands for the connection of one request about which nothing is known. Nothing that takes more than one request is offered
+    /// on it, and nobody stays signed in. `why` is a sentence for the log.
+    #[must_use]
+    pub const fn of_one_request(peer: SocketAddr, local: SocketAddr, secure: bool, why: &'static str) -> Self {
+        Self::new(peer, local, if secure { Some(ChannelBindings::none()) } else { None }, Kinship::Unknown(why))
+    }
+
+    const fn new(peer: SocketAddr, local: SocketAddr, tls: Option<ChannelBindings>, kinship: Kinship) -> Self {
+        Self { peer, local, tls, kinship, requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
     }
 
     /// The same for one request alone: for a stream of a connection that carries many at once (HTTP/2). Addresses and bindings are
@@ -49,6 +80,7 @@ impl Connection {
             peer: self.peer,
             local: self.local,
             tls: self.tls.clone(),
+            kinship: self.kinship,
             requests: AtomicU64::new(before),
             state: Mutex::new(State::Fresh),
         }
@@ -76,6 +108,25 @@ impl Connection {
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether it remembers anything: who proved themselves, or a handshake under way.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        !matches!(&*self.lock(), State::Fresh)
+    }
+
+    /// Why nothing that takes more than one request works on it, if so.
+    pub(crate) const fn for_one_request(&self) -> Option<&'static str> {
+        match self.kinship {
+            Kinship::Unknown(why) => Some(why),
+            Kinship::Seen | Kinship::Told => None,
+        }
+    }
+
+    /// Whether a proxy that is believed says which requests are of it.
+    pub(crate) const fn is_told(&self) -> bool {
+        matches!(self.kinship, Kinship::Told)
     }
 
     /// Whether a password may travel on it: over TLS, or without leaving this machine.

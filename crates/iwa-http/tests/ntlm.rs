@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use http::{HeaderMap, HeaderValue, Version};
 use iwa_auth::{NtStatus, Scheme};
 use iwa_http::client::Conclusion;
-use iwa_http::{Outcome, Provider};
+use iwa_http::{Connection, Outcome, Provider};
 use support::{Authority, Browser, Seen, Site, Terms, authorized, connection, remote_connection, words};
 
 const CHALLENGE: &str = "401.2 5";
@@ -567,3 +567,59 @@ async fn a_replay_cache_is_not_asked_for_ntlm() {
 }
 
 const ALICES_PASSWORD: HeaderValue = HeaderValue::from_static("Basic YWxpY2U6UGFzc3dvcmQ=");
+
+const WHY: &str = "the proxy does not say which connection this is";
+
+fn of_one_request() -> Connection {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 40000));
+    Connection::of_one_request(address, address, false, WHY)
+}
+
+#[tokio::test]
+async fn where_the_connection_is_not_known_ntlm_is_not_offered_and_the_log_says_why() {
+    let site = Site::with_policy(|_| {});
+    let reply = site.get(&of_one_request()).await;
+    assert_eq!(reply.in_words(), CHALLENGE);
+    assert_eq!(reply.challenges(), ["Negotiate"]);
+    let Outcome::Refused(refused) = reply.outcome else { panic!("nobody is in") };
+    assert_eq!(refused.note, Some(WHY));
+}
+
+#[tokio::test]
+async fn where_the_connection_is_not_known_and_there_is_ntlm_alone_nothing_is_offered() {
+    let site = Site::with_policy(|policy| policy.providers = vec![Provider::Ntlm]);
+    let reply = site.get(&of_one_request()).await;
+    assert_eq!(reply.challenges(), [""; 0]);
+    assert_eq!(reply.in_words(), "401.2 5 policy.not-on-this-connection");
+}
+
+#[tokio::test]
+async fn where_the_connection_is_not_known_ntlm_is_refused_at_every_door_before_a_challenge() {
+    let site = Site::with_policy(|_| {});
+    for schemes in [&[Scheme::Ntlm][..], &[Scheme::Negotiate]] {
+        for framing in [iwa_auth::initiate::Framing::Bare, iwa_auth::initiate::Framing::Spnego] {
+            let mut browser = Browser::new(&site, "Password", schemes);
+            browser.initiator = support::initiator("Password", framing);
+            // From a connection that serves.
+            let (first, _) = browser.halfway(&site, &connection()).await;
+            let alone = of_one_request();
+            let reply = site.with(&alone, &first).await;
+            assert_eq!(reply.in_words(), "401.2 50 policy.not-on-this-connection", "{schemes:?}");
+            assert!(reply.challenges().iter().all(|line| !line.contains(' ')), "{reply:?}");
+            assert!(!alone.remembers());
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_a_connection_that_a_proxy_tells_of_ntlm_works_whatever_the_proxy_adds() {
+    let site = Site::with_policy(|_| {});
+    let address = std::net::SocketAddr::from(([192, 0, 2, 7], 40000));
+    let connection = Connection::told(address, address, false);
+    let (replies, _) = Browser::ntlm(&site).load(&site, &connection).await;
+    assert_eq!(words(&replies), [CHALLENGE, CONTINUE, ALICE]);
+    assert!(connection.remembers());
+    let forwarded = HeaderMap::from_iter([(http::header::VIA, HeaderValue::from_static("1.1 proxy"))]);
+    assert_eq!(site.send(&connection, &forwarded).await.in_words(), ALICE);
+    assert_eq!(site.get(&Connection::told(address, address, false)).await.in_words(), CHALLENGE);
+}

@@ -146,6 +146,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     if !pages.is_empty() {
         page.line("pages", format_args!("your own for {}", pages.join(", ")));
     }
+    forward_auth(&mut page, config);
     logs_and_limits(&mut page, config);
     page.0
 }
@@ -209,6 +210,19 @@ fn sign_in(page: &mut Page, config: &Config) {
             Terminator::File(file) => page.more(format_args!("behind a proxy with the certificate {}", file.display())),
             Terminator::Hash(hash) => page.more(format_args!("behind a proxy with the certificate {}", hex(hash))),
         }
+    }
+}
+
+/// Which proxies ask, and what signs in through them.
+fn forward_auth(page: &mut Page, config: &Config) {
+    let Some(forward) = &config.forward_auth else { return };
+    let from: Vec<_> = forward.from.iter().map(ToString::to_string).collect();
+    page.line("forward-auth", format_args!("proxies at {} may ask at /.iwa/auth", from.join(", ")));
+    match &forward.connection_header {
+        Some(name) => page.more(format_args!(
+            "NTLM through nginx and HAProxy, which say in {name} whose connection it is; through others it is not offered"
+        )),
+        None => page.more("NTLM is not offered through them: there is no connection-header"),
     }
 }
 

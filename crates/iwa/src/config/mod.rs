@@ -11,6 +11,7 @@
 //! | `[[mapping]]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[pages]` | `<httpErrors>` |
+//! | `[forward-auth]` | - |
 //! | `[log]` | `<logFile>` |
 //! | `[admin]` | Failed Request Tracing and the performance counters |
 //! | `[limits]` | `<requestLimits>`, `MaxFieldLength` of HTTP.sys |
@@ -18,6 +19,7 @@
 mod admin;
 mod directory;
 mod domain;
+mod forward_auth;
 mod front;
 mod gate;
 mod identity;
@@ -50,6 +52,7 @@ use crate::gateway::terminators::Terminator;
 pub(crate) use admin::Admin;
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
+pub(crate) use forward_auth::ForwardAuth;
 pub(crate) use front::Http2;
 pub(crate) use gate::SignIn;
 #[cfg(test)]
@@ -87,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// `[pages]`: pages in the administrator's words.
     pub(crate) pages: crate::gateway::templates::Templates,
+    /// The proxies that may ask about requests of others; `None` without `[forward-auth]`.
+    pub(crate) forward_auth: Option<ForwardAuth>,
     /// The logs.
     pub(crate) log: Log,
     /// The limits.

@@ -81,6 +81,7 @@ impl<'a> Reading<'a> {
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
         let mapping = self.mapping(root.sections("mapping"), have);
         let pages = self.pages(root.section("pages"));
+        let forward_auth = self.forward_auth(root.section("forward-auth"));
         let log = self.log(root.section("log"));
         let limits = self.limits(root.section("limits"));
         let admin = self.admin(root.section("admin"));
@@ -97,6 +98,7 @@ impl<'a> Reading<'a> {
             mapping,
             routes,
             pages,
+            forward_auth,
             log,
             limits,
             admin,

@@ -2,6 +2,7 @@
 
 mod directory;
 mod domain;
+mod forward_auth;
 mod gate;
 mod sample;
 

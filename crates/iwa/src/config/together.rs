@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use iwa_auth::Mechanism;
 use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
 
@@ -16,10 +17,25 @@ impl Reading<'_> {
         self.files_have_one_address(&config.routes);
         self.certificates_name_the_service(config);
         self.ntlm_in_clear(config);
+        self.ntlm_alone_through_proxies(config);
         self.gates(&config.routes, &config.authentication.policy);
         self.the_directory_is_called_like_nobody_else(config, accounts);
         if let (Some(kerberos), Some(accounts)) = (&config.kerberos, accounts) {
             self.keytab_has_the_kdcs_keys(kerberos, accounts);
+        }
+    }
+
+    /// What takes a connection cannot be offered where none is told of.
+    fn ntlm_alone_through_proxies(&self, config: &Config) {
+        let Some(forward) = &config.forward_auth else { return };
+        let policy = &config.authentication.policy;
+        let kerberos =
+            policy.providers.iter().any(|provider| provider.takes(Mechanism::Kerberos)) && config.kerberos.is_some();
+        if forward.connection_header.is_none() && !kerberos && policy.basic_realm.is_none() && !policy.anonymous {
+            self.report.file_warning(
+                "[forward-auth]: nobody can sign in through a proxy: there is NTLM alone, which needs connection-header, the header in \
+                 which nginx or HAProxy says over which connection of its client a request came",
+            );
         }
     }
 

@@ -18,6 +18,7 @@ use iwa_http::{Attempts, Authenticator, HalfOpen, Os, Ports, System as _};
 use super::directory;
 use super::domain::Joined;
 use super::files::Files;
+use super::forward_auth::Connections;
 use super::gate::{Gate, Manner};
 use super::identity::protected::Protected;
 use super::identity::{Assertion, Whose};
@@ -55,6 +56,8 @@ pub(crate) struct Kept {
     pub(super) half_open: Arc<HalfOpen>,
     pub(super) metrics: Arc<Metrics>,
     attempts: Arc<Attempts>,
+    /// The connections of the clients of proxies that ask about their requests.
+    pub(super) forwarded: Arc<Connections>,
     /// For which the replay cache was made.
     pub(super) skew: Duration,
 }
@@ -67,7 +70,8 @@ impl Kept {
         let replay = ReplayMemory::open(state, port, skew, Os.now())?;
         let half_open = HalfOpen::new(config.limits.handshakes, config.limits.handshake_age);
         let attempts = Arc::new(Attempts::new(config.limits.passwords));
-        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), metrics: Arc::default(), attempts, skew })
+        let (metrics, forwarded) = (Arc::default(), Arc::default());
+        Ok(Self { replay: Arc::new(replay), half_open: Arc::new(half_open), metrics, attempts, forwarded, skew })
     }
 }
 

@@ -22,6 +22,7 @@ use super::Gateway;
 use super::body::Body;
 use super::decide::{Admission, Asked, Decision, decide};
 use super::exchange::{Exchange, Proved, RequestId};
+use super::forward_auth::OnBehalf;
 use super::front::Front;
 use super::http2;
 use super::identity::Known;
@@ -68,15 +69,16 @@ pub(crate) async fn handle(
         gateway.site().config.pages.dress(&mut answer.response);
     }
     let headers = answer.response.headers();
+    let behalf = answer.on_behalf.as_deref();
     gateway.audit.record(&Exchange {
         id,
         begun,
         taken: clock.elapsed(),
-        client: connection.peer(),
+        client: behalf.map_or_else(|| connection.peer(), |behalf| behalf.client),
         server: connection.local(),
-        on_connection: connection.requests(),
-        method: &request.method,
-        uri: &request.uri,
+        on_connection: behalf.map_or_else(|| connection.requests(), |behalf| behalf.on_connection),
+        method: behalf.map_or(&request.method, |behalf| &behalf.method),
+        uri: behalf.map_or(&request.uri, |behalf| &behalf.uri),
         version: request.version,
         headers: &request.headers,
         status: answer.status,
@@ -96,9 +98,10 @@ pub(crate) async fn handle(
         unbound: answer.unbound,
         note: answer.note.as_deref(),
     });
+    let of_its_own = answer.on_behalf.is_none();
     if request.version == Version::HTTP_2 {
         // What a stream leaves behind is nobody else's, and its end says nothing of the connection.
-        return if http2::wants_http11(answer.reason.as_ref()) {
+        return if of_its_own && http2::wants_http11(answer.reason.as_ref()) {
             Err(h2::Reason::HTTP_1_1_REQUIRED.into())
         } else {
             Ok(answer.response)
@@ -130,6 +133,8 @@ pub(crate) struct Answer {
     pub(super) binding: Binding,
     pub(super) unbound: Option<u64>,
     pub(super) note: Option<String>,
+    /// The request it is about, where a proxy asked about another's.
+    pub(super) on_behalf: Option<Box<OnBehalf>>,
     /// The connection is of no further use.
     pub(super) close: bool,
     /// The connection carries a handshake.
@@ -150,6 +155,7 @@ impl Answer {
             binding: Binding::Unchecked,
             unbound: None,
             note: None,
+            on_behalf: None,
             close: false,
             keep_connection: false,
         }

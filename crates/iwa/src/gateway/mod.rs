@@ -20,6 +20,7 @@
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | the gateway's own pages, `/.iwa/` | [`own`] |
 //! | what a person reads instead of a bare status; in the administrator's words | [`pages`], [`templates`] |
+//! | what other proxies ask about their clients' requests | [`forward_auth`] |
 //! | what the logs are told, and the logs | [`exchange`], [`audit`] |
 //! | what is counted; what an operator's tools ask | [`metrics`], [`admin`] |
 //! | sockets from systemd, and what it is told | [`systemd`] |
@@ -39,6 +40,7 @@ pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod framing;
+pub(crate) mod forward_auth;
 pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod handle;

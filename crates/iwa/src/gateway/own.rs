@@ -7,6 +7,7 @@ use iwa_http::Status;
 
 use super::Gateway;
 use super::decide::Asked;
+use super::forward_auth;
 use super::handle::Answer;
 use super::pages;
 use super::site::Site;
@@ -15,16 +16,18 @@ use super::site::Site;
 pub(crate) const PREFIX: &str = "/.iwa/";
 
 /// Answers a request for the page of this name.
-#[allow(clippy::unused_async, clippy::match_single_binding, reason = "each page is an arm of its own")]
 pub(crate) async fn answer(
-    _gateway: &Gateway,
-    _site: &Site,
+    gateway: &Gateway,
+    site: &Site,
     asked: &Asked<'_>,
-    _request: &Parts,
+    request: &Parts,
     _body: &mut Option<Incoming>,
     name: &str,
 ) -> Answer {
     match name {
+        _ if name == "auth" || name.starts_with("auth/") => {
+            forward_auth::answer(gateway, site, asked, request, name).await
+        }
         _ => {
             let status = Status::served(StatusCode::NOT_FOUND);
             Answer::of(pages::refusal(status, asked.id, None), status)

@@ -2,6 +2,7 @@
 
 mod admin;
 mod domain;
+mod forward_auth;
 mod frames;
 mod gate;
 mod http2;

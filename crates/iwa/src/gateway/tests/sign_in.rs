@@ -49,7 +49,7 @@ pub(super) async fn site(directory: &Directory, change: impl FnOnce(&mut Config)
     .await
 }
 
-struct NoKdc;
+pub(super) struct NoKdc;
 
 impl Kdc for NoKdc {
     fn ask<'a>(&'a self, _: &'a str, _: &'a [u8]) -> Answer<'a, Result<Vec<u8>, String>> {
@@ -57,7 +57,7 @@ impl Kdc for NoKdc {
     }
 }
 
-fn head_of(head: &str) -> (StatusCode, HeaderMap) {
+pub(super) fn head_of(head: &str) -> (StatusCode, HeaderMap) {
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
     let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| {
@@ -86,23 +86,7 @@ pub(super) async fn sign_in_with(
     body: &str,
     lines: &[&str],
 ) -> (String, String, Conclusion) {
-    let credential =
-        Credential { user: user.into(), domain: String::new(), workstation: String::new(), nt_hash: nt_hash(password) };
-    let initiator = Initiator::new(InitiatorConfig {
-        host: "web.example.test".into(),
-        credentials: Credentials { krb5: None, ntlm: Some(NtlmClient::new(credential, Some("HTTP/web.example.test"))) },
-        mechanisms: vec![Mechanism::Ntlm],
-        mutual: true,
-        delegation: Delegation::No,
-        bindings: ChannelBindings::none(),
-        framing: Framing::Spnego,
-    });
-    let policy = ClientPolicy {
-        schemes: vec![Scheme::Negotiate],
-        preference: Preference::Strongest,
-        host_allowed: true,
-        host: "web.example.test".into(),
-    };
+    let (policy, initiator) = ntlm_client(user, password);
     let mut exchange = Exchange::new(&policy, &initiator, &NoKdc, &Os);
     let mut authorization = String::new();
     let mut leg = 0_usize;
@@ -123,6 +107,28 @@ pub(super) async fn sign_in_with(
             Next::Done(conclusion) => return (head, body, conclusion),
         }
     }
+}
+
+/// A client that has a password, and NTLM inside SPNEGO.
+pub(super) fn ntlm_client(user: &str, password: &str) -> (ClientPolicy, Initiator) {
+    let credential =
+        Credential { user: user.into(), domain: String::new(), workstation: String::new(), nt_hash: nt_hash(password) };
+    let initiator = Initiator::new(InitiatorConfig {
+        host: "web.example.test".into(),
+        credentials: Credentials { krb5: None, ntlm: Some(NtlmClient::new(credential, Some("HTTP/web.example.test"))) },
+        mechanisms: vec![Mechanism::Ntlm],
+        mutual: true,
+        delegation: Delegation::No,
+        bindings: ChannelBindings::none(),
+        framing: Framing::Spnego,
+    });
+    let policy = ClientPolicy {
+        schemes: vec![Scheme::Negotiate],
+        preference: Preference::Strongest,
+        host_allowed: true,
+        host: "web.example.test".into(),
+    };
+    (policy, initiator)
 }
 
 pub(super) async fn alice(client: &mut Client, path: &str) -> (String, String, Conclusion) {

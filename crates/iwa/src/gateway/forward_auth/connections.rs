@@ -1,0 +1,177 @@
+//! The connections of a proxy's clients, as the proxy tells of them. What NTLM needs (MS-NTHT 1.3), where the client's own connection
+//! ends somewhere else.
+//!
+//! The proxy asks over connections of its own, which it shares among its clients: nothing is ever kept by those. What is kept is kept by
+//! what the proxy says of its client's connection: its own name for it, and the client's address. Why nobody gets another's identity:
+//!
+//! - The header is believed only from `[forward-auth] from` and from proxies whose configuration sets it and takes the client's
+//!   away. The asking address, the kind of the proxy and the client's address are part of the key.
+//! - A name is that of one connection as long as that lives: nginx's counter and HAProxy's UUID are. Client port and worker process
+//!   stand in nginx's name too, since its counter begins anew when nginx does.
+//! - A name that comes again later is a new connection's: nginx says the how manieth request of its connection one is, and the first is
+//!   never anybody's, nor is one whose number went down.
+//! - What is idle or old is forgotten; sooner than a port comes again.
+//! - Only a connection that remembers something is kept. If there are too many, a new one can do what one request can: no NTLM.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use iwa_http::Connection;
+
+use super::original::{Proxy, Refused};
+
+/// What a proxy calls one connection of one client.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Key {
+    pub(super) asks: IpAddr,
+    pub(super) proxy: Proxy,
+    pub(super) client: IpAddr,
+    pub(super) name: Box<str>,
+}
+
+/// `NAME` or `NAME NUMBER`, where the number is that of the request on its connection, from 1. `None`: the proxy says nothing.
+pub(super) fn told(value: &str) -> Result<Option<(&str, Option<u64>)>, Refused> {
+    let wrong = || {
+        Refused("the connection's name: wanted up to 200 visible characters, or those, a space and a number".to_owned())
+    };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let (name, number) = match value.split_once(' ') {
+        Some((name, number)) => {
+            (name, Some(number.parse::<u64>().ok().filter(|&number| number > 0).ok_or_else(wrong)?))
+        }
+        None => (value, None),
+    };
+    let plain = !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain { Ok(Some((name, number))) } else { Err(wrong()) }
+}
+
+/// All of them. Outlives a reload.
+#[derive(Debug, Default)]
+pub(crate) struct Connections(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    kept: HashMap<Key, Kept>,
+    /// When what is over was last looked for.
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    connection: Arc<Connection>,
+    begun: Instant,
+    used: Instant,
+    /// The number of the last request, where the proxy tells.
+    number: Option<u64>,
+}
+
+impl Kept {
+    fn is_over(&self, idle: Duration, now: Instant) -> bool {
+        now.duration_since(self.used) > idle || now.duration_since(self.begun) > LONGEST_LIFE
+    }
+}
+
+impl Connections {
+    /// The connection of this name, if it is remembered and this request can be one of it.
+    pub(super) fn find(&self, key: &Key, number: Option<u64>, idle: Duration, now: Instant) -> Option<Arc<Connection>> {
+        let all = &mut self.lock().kept;
+        let kept = all.get_mut(key)?;
+        let goes_on = match (kept.number, number) {
+            (Some(last), Some(number)) => number > 1 && number >= last,
+            (None, None) => true,
+            _ => false,
+        };
+        if !goes_on || kept.is_over(idle, now) {
+            all.remove(key);
+            return None;
+        }
+        kept.used = now;
+        kept.number = number;
+        Some(Arc::clone(&kept.connection))
+    }
+
+    /// Whether one more can be remembered.
+    pub(super) fn has_room(&self, most: usize, idle: Duration, now: Instant) -> bool {
+        let Table { kept, swept } = &mut *self.lock();
+        let rested = swept.is_none_or(|swept| now.duration_since(swept) >= BETWEEN_SWEEPS);
+        if kept.len() >= most && rested {
+            *swept = Some(now);
+            kept.retain(|_, kept| kept.connection.remembers() && !kept.is_over(idle, now));
+        }
+        kept.len() < most
+    }
+
+    /// After a request: keeps what remembers something, drops what does not.
+    pub(super) fn put(&self, key: Key, number: Option<u64>, connection: &Arc<Connection>, now: Instant) {
+        match self.lock().kept.entry(key) {
+            Entry::Occupied(kept) if Arc::ptr_eq(&kept.get().connection, connection) => {
+                if !connection.remembers() {
+                    kept.remove();
+                }
+            }
+            _ if !connection.remembers() => {}
+            Entry::Occupied(mut other) => {
+                other.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, number });
+            }
+            Entry::Vacant(place) => {
+                place.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, number });
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // No code that can panic runs under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A table that is full of what lives is not searched by every request.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
+
+/// Bytes.
+const LONGEST_NAME: usize = 200;
+
+/// How long a connection may be remembered at all; nginx's `keepalive_time` is the same.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    fn key(name: &str) -> Key {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Key { asks: local, proxy: Proxy::Nginx, client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), name: name.into() }
+    }
+
+    #[test]
+    fn a_name_is_visible_text_and_may_have_the_number_of_the_request() {
+        assert_eq!(told("7-19-192.0.2.7:4711"), Ok(Some(("7-19-192.0.2.7:4711", None))));
+        assert_eq!(told("7-19 3"), Ok(Some(("7-19", Some(3)))));
+        assert_eq!(told(""), Ok(None));
+        let long = "x".repeat(201);
+        for bad in [" ", " 3", "a ", "a 0", "a -1", "a b", "a 1 2", "a  1", "a\u{1}b", "a, b", &long] {
+            assert!(told(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_remembers_nothing_is_not_kept() {
+        let all = Connections::default();
+        let address = "192.0.2.7:0".parse().expect("an address");
+        let connection = Arc::new(Connection::told(address, address, false));
+        let now = Instant::now();
+        all.put(key("1"), None, &connection, now);
+        assert!(all.find(&key("1"), None, IDLE, now).is_none());
+        assert!(all.lock().kept.is_empty());
+    }
+}

@@ -1,0 +1,252 @@
+//! Forward-auth: real nginx, Caddy and HAProxy, with the very configurations of `docs/forward-auth`, ask about the requests of real clients.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Output};
+
+use crate::lab::{ALICE, BOB, JOERG, Lab, Options, free_port, here, interop_home, member, present, run, shown, text};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proxy {
+    Nginx,
+    Caddy,
+    Haproxy,
+}
+
+/// A proxy before an application, and `iwa` beside both.
+struct Site {
+    lab: Lab,
+    port: u16,
+}
+
+impl Site {
+    /// `None`: the proxy is not installed.
+    fn start(proxy: Proxy, windows: &str) -> Option<Self> {
+        Self::with(proxy, windows, "connection-header = \"X-Connection\"\n", |text| text)
+    }
+
+    /// `change` alters the configuration of the proxy.
+    fn with(proxy: Proxy, windows: &str, forward: &str, change: impl Fn(String) -> String) -> Option<Self> {
+        let (program, file) = match proxy {
+            Proxy::Nginx => ("/usr/sbin/nginx", "nginx.conf"),
+            Proxy::Caddy => ("/usr/bin/caddy", "Caddyfile"),
+            Proxy::Haproxy => ("/usr/sbin/haproxy", "haproxy.cfg"),
+        };
+        if !present(file, program) || !present("curl", "/usr/bin/curl") {
+            return None;
+        }
+        let more = format!("[forward-auth]\nfrom = [\"127.0.0.1/32\"]\n{forward}");
+        let mut lab = Lab::with(&Options { windows: Some(windows), more: &more, ..Options::default() });
+        let (port, application) = (free_port(), application());
+        let docs = here().join("../docs/forward-auth");
+        let text = std::fs::read_to_string(docs.join(file)).expect("the configuration is there");
+        let text = [
+            ("8080", lab.port.to_string()),
+            ("3000", application.to_string()),
+            ("8000", port.to_string()),
+            ("/run/nginx-iwa.pid", lab.path("nginx.pid")),
+            ("/etc/haproxy/iwa.lua", docs.join("iwa.lua").display().to_string()),
+        ]
+        .into_iter()
+        .fold(text, |text, (from, to)| text.replace(from, &to));
+        let file = lab.path(file);
+        std::fs::write(&file, change(text)).expect("written");
+        let mut command = Command::new(program);
+        match proxy {
+            Proxy::Nginx => {
+                let log = lab.path("nginx.error.log");
+                let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                    .iter()
+                    .map(|kind| format!("{kind}_temp_path {};", lab.path(&format!("nginx-{kind}"))))
+                    .collect();
+                let text = std::fs::read_to_string(&file).expect("just written");
+                let text = text.replace("http {\n", &format!("http {{\n{temporary} access_log off;\n"));
+                std::fs::write(&file, text).expect("written");
+                command.args(["-c", &file, "-e", &log, "-g", "daemon off; user root;"]);
+            }
+            Proxy::Caddy => {
+                command.args(["run", "--adapter", "caddyfile", "--config", &file]).env("HOME", lab.path("caddy-home"));
+            }
+            Proxy::Haproxy => {
+                command.args(["-f", &file, "-db"]);
+            }
+        }
+        lab.daemon("proxy", &mut command, port);
+        Some(Self { lab, port })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    /// curl's answer, head and body of each request.
+    fn curl(&self, arguments: &[&str]) -> (String, Output) {
+        let mut command = self.lab.peer("curl");
+        command.args(["-s", "-S", "-i"]).args(arguments);
+        let output = run(&mut command, "", 30);
+        (text(&output.stdout), output)
+    }
+}
+
+/// An application that answers with what it got: `METHOD path`, each header, and how long the body was. Lives as long as the test.
+fn application() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+    let port = listener.local_addr().expect("a bound socket has an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || echo(stream));
+        }
+    });
+    port
+}
+
+fn echo(stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let (mut got, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        got.push_str("got ");
+        got.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    got.push_str(&format!("got body of {length}\r\n"));
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        got.len()
+    );
+    (&stream).write_all((head + &got).as_bytes()).ok()
+}
+
+/// The values of a header, over all answers.
+fn values<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
+    let values = answer.lines().filter_map(|line| line.split_once(": "));
+    values.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
+}
+
+/// What the application got in a header.
+fn got<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
+    values(answer, &format!("got {name}"))
+}
+
+fn user((name, password): (&str, &str)) -> String {
+    format!("{name}:{password}")
+}
+
+fn last_status(answer: &str) -> &str {
+    let status = answer.lines().rev().find(|line| line.starts_with("HTTP/"));
+    status.and_then(|line| line.split(' ').nth(1)).unwrap_or("none")
+}
+
+const BOTH: &str = "providers = [\"Negotiate\", \"NTLM\"]";
+
+fn offers(proxy: Proxy, wanted: &[&str]) {
+    let Some(site) = Site::start(proxy, BOTH) else { return };
+    let (answer, output) = site.curl(&[&site.url("/")]);
+    assert_eq!(last_status(&answer), "401", "{}", shown(&output));
+    assert_eq!(values(&answer, "www-authenticate"), wanted, "{answer}");
+}
+
+fn kerberos(proxy: Proxy) {
+    let Some(site) = Site::start(proxy, BOTH) else { return };
+    if !present("MIT kinit", "/usr/bin/kinit") {
+        return;
+    }
+    site.lab.kinit(ALICE);
+    let url = site.url("/reports/a%20b?x=1&y=2");
+    let forged = [
+        "-H",
+        "X-Remote-User: root",
+        "-H",
+        "x-remote-user: admin", "-H", "X-Remote-Groups: Administrators",
+        "-H",
+        "X-Original-URI: /public",
+        "-H",
+        "X-Forwarded-Uri: /public",
+    ];
+    let mut arguments = vec!["--negotiate", "-u", ":"];
+    arguments.extend(forged);
+    let (answer, output) = site.curl(&[&arguments[..], &[&url]].concat());
+    assert_eq!(last_status(&answer), "200", "{}", shown(&output));
+    let tokens = values(&answer, "www-authenticate");
+    assert!(tokens.iter().any(|token| token.starts_with("Negotiate o")), "the final token: {answer}");
+    assert!(answer.contains("got GET /reports/a%20b?x=1&y=2 HTTP/1."), "{answer}");
+    assert_eq!(got(&answer, "x-remote-user").len(), 1, "{answer}");
+    assert!(got(&answer, "x-remote-user")[0].ends_with("\\alice"), "{answer}");
+    assert!(got(&answer, "authorization").is_empty(), "{answer}");
+    // A body goes to the application and not with the question.
+    let post = ["-d", "a body of this length", "-X", "PUT"];
+    let (answer, output) = site.curl(&[&arguments[..], &post[..], &[&url]].concat());
+    assert!(answer.contains("got PUT ") && answer.contains("got body of 21\r\n"), "{}", shown(&output));
+    // The rules are those of the original path.
+    site.lab.kinit(BOB);
+    let (answer, output) = site.curl(&[&arguments[..], &[&site.url("/admin/x")]].concat());
+    assert_eq!(last_status(&answer), "403", "{}", shown(&output));
+    assert!(values(&answer, "www-authenticate").iter().any(|token| token.starts_with("Negotiate o")), "{answer}");
+}
+
+fn ntlm(proxy: Proxy) {
+    let Some(site) = Site::start(proxy, BOTH) else { return };
+    let (first, second) = (site.url("/one"), site.url("/two"));
+    let (answer, output) = site.curl(&["--ntlm", "-u", &user(ALICE), &first, &second]);
+    assert_eq!(last_status(&answer), "200", "{}", shown(&output));
+    let users = got(&answer, "x-remote-user");
+    assert!(users.len() == 2 && users.iter().all(|user| user.ends_with("\\alice")), "{answer}");
+    // The second needs no handshake.
+    assert_eq!(
+        values(&answer, "www-authenticate").iter().filter(|line| line.starts_with("NTLM ")).count(),
+        1,
+        "{answer}"
+    );
+    let (answer, _) = site.curl(&["--ntlm", "-u", "alice:wrong", &first]);
+    assert_eq!(last_status(&answer), "401", "{answer}");
+    let (answer, output) = site.curl(&["--ntlm", "-u", &user(BOB), "-d", "a body", &first]);
+    assert!(answer.contains("got POST /one ") && answer.contains("got body of 6\r\n"), "{}", shown(&output));
+    assert!(got(&answer, "x-remote-user")[0].ends_with("\\bob"), "{answer}");
+}
+
+#[test]
+fn nginx_passes_both_challenges() {
+    offers(Proxy::Nginx, &["Negotiate", "NTLM"]);
+}
+
+#[test]
+fn caddy_passes_the_challenge_and_is_not_offered_ntlm() {
+    offers(Proxy::Caddy, &["Negotiate"]);
+}
+
+#[test]
+fn haproxy_passes_both_challenges() {
+    offers(Proxy::Haproxy, &["Negotiate", "NTLM"]);
+}
+
+#[test]
+fn kerberos_through_nginx() {
+    kerberos(Proxy::Nginx);
+}
+
+#[test]
+fn kerberos_through_caddy() {
+    kerberos(Proxy::Caddy);
+}
+
+#[test]
+fn kerberos_through_haproxy() {
+    kerberos(Proxy::Haproxy);
+}
+
+#[test]
+fn ntlm_through_nginx() {
+    ntlm(Proxy::Nginx);
+}
+
+#[test]
+fn ntlm_through_haproxy() {
+    ntlm(Proxy::Haproxy);
+}
