@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 
-use crate::lab::{ALICE, BOB, JOERG, Lab, Options, free_port, here, interop_home, member, present, run, shown, text};
+use crate::lab::{ALICE, BOB, Lab, Options, free_port, here, present, run, shown, text};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Proxy {
@@ -39,7 +39,7 @@ impl Site {
         let mut lab = Lab::with(&Options { windows: Some(windows), more: &more, ..Options::default() });
         let (port, application) = (free_port(), application());
         let docs = here().join("../docs/forward-auth");
-        let text = std::fs::read_to_string(docs.join(file)).expect("the configuration is there");
+        let text = change(std::fs::read_to_string(docs.join(file)).expect("the configuration is there"));
         let text = [
             ("8080", lab.port.to_string()),
             ("3000", application.to_string()),
@@ -50,7 +50,7 @@ impl Site {
         .into_iter()
         .fold(text, |text, (from, to)| text.replace(from, &to));
         let file = lab.path(file);
-        std::fs::write(&file, change(text)).expect("written");
+        std::fs::write(&file, text).expect("written");
         let mut command = Command::new(program);
         match proxy {
             Proxy::Nginx => {
@@ -144,6 +144,32 @@ fn last_status(answer: &str) -> &str {
     status.and_then(|line| line.split(' ').nth(1)).unwrap_or("none")
 }
 
+/// What a client might write to be somebody else, to be asked about something else, or to be taken for another connection.
+const FORGED: [&str; 22] = [
+    "-H",
+    "X-Remote-User: root",
+    "-H",
+    "x-remote-user: root",
+    "-H",
+    "X_Remote_User: root",
+    "-H",
+    "X-Remote_User: root",
+    "-H",
+    "X-Remote-Groups: root",
+    "-H",
+    "X-Original-URI: /public",
+    "-H",
+    "X-Original-Method: OPTIONS",
+    "-H",
+    "X-Forwarded-Uri: /public",
+    "-H",
+    "X-Forwarded-Method: OPTIONS",
+    "-H",
+    "X-Forwarded-For: 192.0.2.99",
+    "-H",
+    "X-Connection: 1",
+];
+
 const BOTH: &str = "providers = [\"Negotiate\", \"NTLM\"]";
 
 fn offers(proxy: Proxy, wanted: &[&str]) {
@@ -160,18 +186,8 @@ fn kerberos(proxy: Proxy) {
     }
     site.lab.kinit(ALICE);
     let url = site.url("/reports/a%20b?x=1&y=2");
-    let forged = [
-        "-H",
-        "X-Remote-User: root",
-        "-H",
-        "x-remote-user: admin", "-H", "X-Remote-Groups: Administrators",
-        "-H",
-        "X-Original-URI: /public",
-        "-H",
-        "X-Forwarded-Uri: /public",
-    ];
     let mut arguments = vec!["--negotiate", "-u", ":"];
-    arguments.extend(forged);
+    arguments.extend(FORGED);
     let (answer, output) = site.curl(&[&arguments[..], &[&url]].concat());
     assert_eq!(last_status(&answer), "200", "{}", shown(&output));
     let tokens = values(&answer, "www-authenticate");
@@ -180,6 +196,7 @@ fn kerberos(proxy: Proxy) {
     assert_eq!(got(&answer, "x-remote-user").len(), 1, "{answer}");
     assert!(got(&answer, "x-remote-user")[0].ends_with("\\alice"), "{answer}");
     assert!(got(&answer, "authorization").is_empty(), "{answer}");
+    assert!(!answer.contains("root"), "{answer}");
     // A body goes to the application and not with the question.
     let post = ["-d", "a body of this length", "-X", "PUT"];
     let (answer, output) = site.curl(&[&arguments[..], &post[..], &[&url]].concat());
@@ -189,6 +206,27 @@ fn kerberos(proxy: Proxy) {
     let (answer, output) = site.curl(&[&arguments[..], &[&site.url("/admin/x")]].concat());
     assert_eq!(last_status(&answer), "403", "{}", shown(&output));
     assert!(values(&answer, "www-authenticate").iter().any(|token| token.starts_with("Negotiate o")), "{answer}");
+}
+
+/// Whom nobody signed in is nobody, whatever the client wrote.
+fn anonymous(proxy: Proxy) {
+    let open = "[[route]]\npath = \"/open\"\nanonymous = true\n";
+    let forward = format!("connection-header = \"X-Connection\"\n{open}");
+    let Some(site) = Site::with(proxy, BOTH, &forward, |text| text) else { return };
+    let (answer, output) = site.curl(&[&FORGED[..], &[&site.url("/open/x")]].concat());
+    assert_eq!(last_status(&answer), "200", "{}", shown(&output));
+    assert!(answer.contains("got GET /open/x HTTP/1.") && !answer.contains("root"), "{answer}");
+    assert!(got(&answer, "x-remote-user").is_empty() && got(&answer, "x-remote-groups").is_empty(), "{answer}");
+    assert!(values(&answer, "www-authenticate").is_empty() && values(&answer, "set-cookie").is_empty(), "{answer}");
+}
+
+/// Where iwa does not answer, nobody gets through.
+fn closed(proxy: Proxy) {
+    // Nobody listens at port 1.
+    let Some(site) = Site::with(proxy, BOTH, "", |text| text.replace("8080", "1")) else { return };
+    let (answer, output) = site.curl(&[&site.url("/open")]);
+    assert!(matches!(last_status(&answer), "500" | "502" | "503"), "{}", shown(&output));
+    assert!(!answer.contains("got GET"), "{answer}");
 }
 
 fn ntlm(proxy: Proxy) {
@@ -249,4 +287,34 @@ fn ntlm_through_nginx() {
 #[test]
 fn ntlm_through_haproxy() {
     ntlm(Proxy::Haproxy);
+}
+
+#[test]
+fn forged_headers_of_an_anonymous_client_end_at_nginx() {
+    anonymous(Proxy::Nginx);
+}
+
+#[test]
+fn forged_headers_of_an_anonymous_client_end_at_caddy() {
+    anonymous(Proxy::Caddy);
+}
+
+#[test]
+fn forged_headers_of_an_anonymous_client_end_at_haproxy() {
+    anonymous(Proxy::Haproxy);
+}
+
+#[test]
+fn nginx_lets_nobody_through_where_iwa_does_not_answer() {
+    closed(Proxy::Nginx);
+}
+
+#[test]
+fn caddy_lets_nobody_through_where_iwa_does_not_answer() {
+    closed(Proxy::Caddy);
+}
+
+#[test]
+fn haproxy_lets_nobody_through_where_iwa_does_not_answer() {
+    closed(Proxy::Haproxy);
 }

@@ -27,17 +27,20 @@ local function ask(txn, iwa)
 
     local answer = core.httpclient():get { url = iwa .. "/.iwa/auth/haproxy", headers = headers, timeout = 20000 }
     local lines = answer and answer.headers or {}
-    local function first(name)
-        return lines[name] and lines[name][0]
+    -- A variable that is set to nil is 0, and 0 is somebody.
+    local function keep(variable, name)
+        if lines[name] then
+            txn:set_var("txn." .. variable, lines[name][0])
+        end
     end
     local status = answer and answer.status or 503
     if status == 200 then
         txn:set_var("txn.iwa_go", true)
-        txn:set_var("txn.iwa_user", first("x-remote-user"))
-        txn:set_var("txn.iwa_groups", first("x-remote-groups"))
-        txn:set_var("txn.iwa_authenticate", first("www-authenticate"))
-        txn:set_var("txn.iwa_persistent", first("persistent-auth"))
-        txn:set_var("txn.iwa_cookie", first("set-cookie"))
+        keep("iwa_user", "x-remote-user")
+        keep("iwa_groups", "x-remote-groups")
+        keep("iwa_authenticate", "www-authenticate")
+        keep("iwa_persistent", "persistent-auth")
+        keep("iwa_cookie", "set-cookie")
         return
     end
     -- Whatever else iwa says is for the client, with all its lines.

@@ -16,7 +16,8 @@ fn who_may_ask_is_networks_and_addresses() {
     let Loaded { config, warnings } = with(&world, lines).unwrap();
     assert_eq!(warnings, []);
     let forward = config.forward_auth.as_ref().unwrap();
-    for (address, taken) in [("127.0.0.1", true), ("127.0.0.2", false), ("2001:db8::7", true), ("2001:db8:1::7", false)] {
+    for (address, taken) in [("127.0.0.1", true), ("127.0.0.2", false), ("2001:db8::7", true), ("2001:db8:1::7", false)]
+    {
         assert_eq!(forward.takes(address.parse().unwrap()), taken, "{address}");
     }
     let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
@@ -28,7 +29,10 @@ fn who_may_ask_is_networks_and_addresses() {
 fn ntlm_alone_without_a_connection_header_is_warned_of() {
     let world = World::new();
     let Loaded { config, warnings } = with(&world, "from = [\"127.0.0.1\"]").unwrap();
-    assert!(warnings.iter().any(|warning| warning.message.contains("nobody can sign in through a proxy")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|warning| warning.message.contains("nobody can sign in through a proxy")),
+        "{warnings:?}"
+    );
     let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
     assert!(page.contains("NTLM is not offered through them: there is no connection-header"), "{page}");
 }

@@ -150,7 +150,8 @@ fn connection(
 
 /// The request may go on: who it is from, for the application, and the final token, for the client.
 async fn admitted(site: &Site, asked: &Asked<'_>, admission: Admission<'_>) -> Answer {
-    let Admission { route, asked: _, identity, name, proved, final_token, delegated: _, binding, unbound, note } = admission;
+    let Admission { route, asked: _, identity, name, proved, final_token, delegated: _, binding, unbound, note } =
+        admission;
     let known = Known { identity: identity.as_deref(), mapped: name.as_deref(), proved };
     let mut answer = match route.assertion.of(site, known).await {
         Ok(asserted) => {
