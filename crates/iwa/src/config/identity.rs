@@ -1,21 +1,26 @@
 //! `[route.identity]`: what a route's application is told of its visitors.
 
-use http::header::HeaderName;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderName};
+use iwa_domain::directory::name::folded;
+use iwa_domain::local::Snapshot;
+use iwa_wire::Sid;
 
 use super::raw::{At, Section};
-use super::read::{Have, Reading};
-use super::value;
+use super::read::{Have, Reading, is_visible};
+use super::{Route, value};
 use crate::gateway::authorize::Role;
 use crate::gateway::identity::groups::{Entry, Groups};
+use crate::gateway::identity::jwt::{JwtConfig, TokenTold};
+use crate::gateway::identity::keys::Algorithm;
 use crate::gateway::identity::protected::{LONGEST, Protected};
 use crate::gateway::identity::template::{Hole, Template};
 use crate::gateway::identity::value::Encoding;
 use crate::gateway::identity::{Preset, Told};
 use crate::gateway::names::DomainGroup;
-use iwa_domain::directory::name::folded;
-use iwa_domain::local::Snapshot;
-use iwa_wire::Sid;
-use std::sync::Arc;
 
 impl<'a> Reading<'a> {
     pub(super) fn told(&self, section: Section<'a>, names: Option<&Snapshot>, have: Have<'_>) -> Told {
@@ -67,6 +72,7 @@ impl<'a> Reading<'a> {
                  a list such as ['CORP\\Engineers', \"S-1-5-32-544\"]",
             );
         }
+        let token = self.token(section.section("jwt"), headers.as_deref().unwrap_or_default());
         section.finish();
         Told {
             headers,
@@ -74,8 +80,101 @@ impl<'a> Reading<'a> {
             groups,
             separator: separator.map(|at| at.value),
             limit,
+            token,
             remove,
         }
+    }
+
+    /// `[route.identity.jwt]`.
+    fn token(&self, section: Section<'a>, headers: &[(HeaderName, Template)]) -> Option<Option<TokenTold>> {
+        if !section.is_written() {
+            return None;
+        }
+        let enabled = section.boolean("enabled").is_none_or(|enabled| enabled.value);
+        let audience = section.string("audience");
+        let header = match section.string("header") {
+            None => Some(HeaderName::from_static("x-jwt-assertion")),
+            Some(At { value, .. }) if value.eq_ignore_ascii_case("authorization") => Some(AUTHORIZATION),
+            Some(At { value, span }) => self.asserted_name(value, &span, None).filter(|header| {
+                let alone = Protected::only([header.as_str()]);
+                let twice = headers.iter().any(|(other, _)| alone.covers(other.as_str()));
+                if twice {
+                    self.report.error(span, format!("header: \"{header}\" stands among `headers` already"));
+                }
+                !twice
+            }),
+        };
+        let span = section.span();
+        section.finish();
+        if !enabled {
+            return Some(None);
+        }
+        let Some(audience) = audience.filter(|audience| !audience.value.is_empty() && is_visible(audience.value))
+        else {
+            self.report.error(
+                span,
+                "[route.identity.jwt] needs `audience`: the name by which the application knows itself, so that its tokens are worth \
+                 nothing to another; for example \"https://app.example.test\"",
+            );
+            return None;
+        };
+        Some(Some(TokenTold { audience: audience.value.to_owned(), header: header? }))
+    }
+
+    /// `[jwt]`.
+    pub(super) fn jwt(&self, section: Section<'a>, routes: &[Route]) -> Option<JwtConfig> {
+        let wanted = routes.iter().find(|route| matches!(route.told.token, Some(Some(_))));
+        if !section.is_written() {
+            if let Some(route) = wanted {
+                self.report.file_error(format!(
+                    "route {} tells its application by a token, and there is no [jwt]: wanted one with `issuer` and `keys`",
+                    route.path
+                ));
+            }
+            return None;
+        }
+        let keys = section.string("keys").map(|keys| self.path(keys.value));
+        let issuer = section.string("issuer").filter(|issuer| {
+            let good = !issuer.value.is_empty() && is_visible(issuer.value);
+            if !good {
+                self.report.error(
+                    issuer.span.clone(),
+                    "issuer: wanted the gateway's URL, such as \"https://web.example.test\"",
+                );
+            }
+            good
+        });
+        let algorithm = section.word("algorithm", &Algorithm::ALL).map(|algorithm| algorithm.value).unwrap_or_default();
+        let between = |key, range: RangeInclusive<Duration>, default, wanted: &str| match section.duration(key) {
+            Some(At { value, span }) if !range.contains(&value) => {
+                self.report.error(span, format!("{key}: wanted {wanted}"));
+                default
+            }
+            Some(At { value, .. }) => value,
+            None => default,
+        };
+        let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+        let lifetime = between(
+            "lifetime",
+            Duration::from_secs(10)..=hour,
+            JwtConfig::LIFETIME,
+            "10 s to 1 h: a token that leaks is good for so long",
+        );
+        let rotate = between("rotate", day..=3_650 * day, JwtConfig::ROTATE, "1 day to 3650 days");
+        let span = section.span();
+        section.finish();
+        let (Some(keys), Some(issuer)) = (keys, issuer) else {
+            self.report.error(
+                span,
+                "[jwt] needs `issuer`, the gateway's URL, and `keys`, a directory for the keys, for example \"/var/lib/iwa/jwt\" (it is \
+                 made if it is not there)",
+            );
+            return None;
+        };
+        if wanted.is_none() {
+            self.report.warning(span, "[jwt] has no effect: no route has [route.identity.jwt]");
+        }
+        Some(JwtConfig { keys, algorithm, issuer: issuer.value.to_owned(), lifetime, rotate })
     }
 
     /// The name of a header that is for the gateway alone to say.

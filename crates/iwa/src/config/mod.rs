@@ -9,6 +9,7 @@
 //! | `[[domain]]` | the domains the machine is a member of, and their controllers |
 //! | `[directory]` | users of an LDAP directory that is not Active Directory |
 //! | `[[mapping]]` | - |
+//! | `[jwt]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[pages]` | `<httpErrors>` |
 //! | `[forward-auth]` | - |
@@ -86,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) directory: Option<Directory>,
     /// What an application calls its visitors.
     pub(crate) mapping: crate::gateway::mapping::Mapping,
+    /// Who issues tokens to applications; `None` without `[jwt]`.
+    pub(crate) jwt: Option<crate::gateway::identity::jwt::JwtConfig>,
     /// What is served where, the longest path first, so that the first that covers a request is its route.
     pub(crate) routes: Vec<Route>,
     /// `[pages]`: pages in the administrator's words.

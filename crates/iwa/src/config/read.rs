@@ -79,6 +79,7 @@ impl<'a> Reading<'a> {
         };
         let authentication = self.authentication(root.section("authentication"), have, &server);
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
+        let jwt = self.jwt(root.section("jwt"), &routes);
         let mapping = self.mapping(root.sections("mapping"), have);
         let pages = self.pages(root.section("pages"));
         let forward_auth = self.forward_auth(root.section("forward-auth"));
@@ -96,6 +97,7 @@ impl<'a> Reading<'a> {
             domains,
             directory,
             mapping,
+            jwt,
             routes,
             pages,
             forward_auth,

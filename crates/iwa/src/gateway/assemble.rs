@@ -20,6 +20,7 @@ use super::domain::Joined;
 use super::files::Files;
 use super::forward_auth::Connections;
 use super::gate::{Gate, Manner};
+use super::identity::jwt::Issuer;
 use super::identity::protected::Protected;
 use super::identity::{Assertion, Whose};
 use super::keytabs::Keytabs;
@@ -111,6 +112,8 @@ pub(crate) fn site(
     let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
     let certificates = config.tls.as_ref().map(|tls| Certificates::open(tls, config.offers_http2())).transpose()?;
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
+    let now = u64::try_from(Os.now().secs()).unwrap_or_default();
+    let issuer = config.jwt.as_ref().map(|jwt| Issuer::open(jwt, now).map(Arc::new)).transpose().map_err(Problem)?;
     let protected = Arc::new(Protected::new(config.routes.iter().flat_map(|route| route.told.names())));
     let whose = match &accounts {
         Some(accounts) => {
@@ -145,7 +148,7 @@ pub(crate) fn site(
         };
         let clauses = route.clauses().map(|(condition, sign_in)| (condition.clone(), manner(&sign_in)));
         let gate = Gate::new(clauses.collect(), manner(&route.sign_in));
-        let assertion = Assertion::new(&route.told, &protected);
+        let assertion = Assertion::new(&route.told, &protected, issuer.as_ref());
         Ok(Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion))
     });
     let groups = names::of_config(config, before.map_or(&[], |before| before.groups.as_slice()));
@@ -156,6 +159,7 @@ pub(crate) fn site(
         directory,
         groups,
         whose,
+        issuer,
         authenticator,
         accounts,
         realms: keytabs.realms(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use iwa_auth::Acceptor;
+use iwa_http::{Os, System as _};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -29,7 +30,7 @@ pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop
                 let again = Arc::clone(&gateway);
                 let gateway = Arc::clone(&gateway);
                 report(spawn_blocking(move || keys(&gateway)).await);
-                report(spawn_blocking(move || certificates(&again)).await);
+                report(spawn_blocking(move || certificates(&again).and(tokens(&again))).await);
             }
         }
     }
@@ -106,6 +107,13 @@ pub(crate) fn certificates(gateway: &Gateway) -> Result<(), Problem> {
         site.authenticator.replace_acceptor(acceptor.with_terminators(bindings));
     }
     own
+}
+
+/// Takes new keys of tokens, makes the next one when it is time, and removes the dead.
+fn tokens(gateway: &Gateway) -> Result<(), Problem> {
+    let now = u64::try_from(Os.now().secs()).unwrap_or_default();
+    let site = gateway.site();
+    site.issuer.as_ref().map_or(Ok(()), |issuer| issuer.keys.refresh(now).map_err(Problem))
 }
 
 /// Reads a configuration; its warnings are told, its errors are the problem.

@@ -18,6 +18,7 @@ use super::exchange::{Proved, RequestId};
 use super::files::Files;
 use super::front::Front;
 use super::gate::Gate;
+use super::identity::jwt::Issuer;
 use super::identity::{Asserted, Assertion, Whose};
 use super::keytabs::Keytabs;
 use super::mapping::Mapped;
@@ -41,6 +42,8 @@ pub(crate) struct Site {
     pub(crate) groups: Vec<Arc<DomainGroup>>,
     /// Whose accounts this machine's are, for what applications are told.
     pub(crate) whose: Whose,
+    /// Who issues tokens to applications.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     /// The realms of the keytabs.
     pub(crate) realms: Vec<String>,
     /// The keytabs as they were read.

@@ -22,6 +22,7 @@ pub(super) fn adapted(world: &World, sample: &str) -> String {
         ("/etc/iwa/http.keytab", "http.keytab"),
         ("/var/lib/iwa", "state"),
         ("/var/lib/iwa/domains/corp.example.test", "domains/corp.example.test"),
+        ("/var/lib/iwa/jwt", "jwt"),
         ("/srv/www", "www"),
         ("/srv/reports", "www/in"),
         ("/var/log/iwa", "log"),

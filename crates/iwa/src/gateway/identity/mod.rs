@@ -5,23 +5,27 @@
 //! | names that nobody else may say, in whatever spelling | [`protected`] |
 //! | what a header says; how it is written | [`template`], [`value`] |
 //! | which of a visitor's groups | [`groups`] |
+//! | a signed token; the keys that sign it | [`jwt`], [`keys`] |
 //!
 //! An application believes these headers, so that whatever cannot be said in full is an error (500), and what is not known now
 //! a request to come back (503): never a header less or a value cut.
 
 pub(crate) mod groups;
+pub(crate) mod jwt;
+pub(crate) mod keys;
 pub(crate) mod protected;
 pub(crate) mod template;
 pub(crate) mod value;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use iwa_auth::reject::{Reason, Unavailable};
 use iwa_auth::{Account, Identity, Mechanism};
 use iwa_domain::local::name::same;
-use iwa_http::Status;
+use iwa_http::{Os, Status, System as _};
 use iwa_wire::Sid;
 use iwa_wire::explain::printable;
 
@@ -31,9 +35,10 @@ use super::handle::Answer;
 use super::pages;
 use super::site::Site;
 use groups::Groups;
+use jwt::{Claims, Issuer, TokenTold, Tokens};
 use protected::Protected;
 use template::{Hole, Piece, Template};
-use value::{Encoding, element};
+use value::{Encoding, element, is_invisible};
 
 /// What a route's application is told.
 #[derive(Debug)]
@@ -44,18 +49,21 @@ pub(crate) struct Assertion {
     separator: char,
     /// Bytes of all values together.
     limit: usize,
+    tokens: Option<Tokens>,
     protected: Arc<Protected>,
 }
 
 impl Assertion {
     /// Of what was configured.
-    pub(crate) fn new(told: &Told, protected: &Arc<Protected>) -> Self {
+    pub(crate) fn new(told: &Told, protected: &Arc<Protected>, issuer: Option<&Arc<Issuer>>) -> Self {
+        let tokens = issuer.zip(told.token.as_ref().and_then(Option::as_ref));
         Self {
             headers: told.headers.clone().unwrap_or_else(default_headers),
             encoding: told.encoding.unwrap_or_default(),
             groups: told.groups.clone().unwrap_or_default(),
             separator: told.separator.unwrap_or(','),
             limit: told.limit.unwrap_or(Told::LIMIT),
+            tokens: tokens.map(|(issuer, told)| Tokens::new(issuer, told)),
             protected: Arc::clone(protected),
         }
     }
@@ -72,19 +80,14 @@ impl Assertion {
     pub(crate) async fn of(&self, site: &Site, known: Known<'_>) -> Result<Asserted, Unassertable> {
         let mut asserted = self.nothing();
         let Some(identity) = known.identity else { return Ok(asserted) };
-        asserted.headers.reserve(self.headers.len());
+        let groups = if self.tokens.is_some() || self.headers.iter().any(|(_, template)| template.has(Hole::Groups)) {
+            self.groups_of(site, identity).await?
+        } else {
+            Vec::new()
+        };
+        asserted.headers.reserve(self.headers.len() + usize::from(self.tokens.is_some()));
         let mut told = 0;
-        for (name, template) in &self.headers {
-            let text = if template.has(Hole::Groups) {
-                let groups = self.groups_of(site, identity).await?;
-                (!groups.is_empty()).then_some(groups)
-            } else {
-                text(template, site, identity, known).map_err(|why| inexpressible(name, why))?
-            };
-            let Some(text) = text else { continue };
-            let value = self.encoding.value(&text).map_err(|why| {
-                inexpressible(name, format!("the value \"{}\" cannot be sent: {why}", printable(&text)))
-            })?;
+        let mut tell = |name: &HeaderName, value: HeaderValue| {
             told += value.len();
             if told > self.limit {
                 let why = format!(
@@ -95,25 +98,47 @@ impl Assertion {
                 return Err(inexpressible(name, why));
             }
             asserted.headers.push((name.clone(), value));
+            Ok(())
+        };
+        for (name, template) in &self.headers {
+            let text = if template.has(Hole::Groups) {
+                let mut list = String::new();
+                for (n, group) in groups.iter().enumerate() {
+                    if n > 0 {
+                        list.push(self.separator);
+                    }
+                    element(&mut list, group, self.separator);
+                }
+                (!list.is_empty()).then_some(list)
+            } else {
+                text(template, site, identity, known).map_err(|why| inexpressible(name, why))?
+            };
+            let Some(text) = text else { continue };
+            let value = self.encoding.value(&text).map_err(|why| {
+                inexpressible(name, format!("the value \"{}\" cannot be sent: {why}", printable(&text)))
+            })?;
+            tell(name, value)?;
+        }
+        if let Some(tokens) = &self.tokens {
+            let token = token(tokens, site, identity, known, &groups);
+            tell(tokens.header(), token.map_err(|why| inexpressible(tokens.header(), why))?)?;
         }
         Ok(asserted)
     }
 
-    async fn groups_of(&self, site: &Site, identity: &Identity) -> Result<String, Unassertable> {
+    async fn groups_of(&self, site: &Site, identity: &Identity) -> Result<Vec<String>, Unassertable> {
         let snapshot = match site.accounts.as_ref().filter(|_| self.groups.has_local_names()) {
             Some(accounts) => {
                 Some(accounts.current().await.map_err(|error| Unassertable::Unresolved(error.to_string()))?)
             }
             None => None,
         };
-        let mut list = String::new();
+        let (mut list, mut length) = (Vec::new(), 0);
         let tell = |group: &str| {
             // What is too long already is refused by the caller.
-            if list.len() <= self.limit {
-                if !list.is_empty() {
-                    list.push(self.separator);
-                }
-                element(&mut list, group, self.separator);
+            if length <= self.limit {
+                length += group.len();
+                list.push(group.to_owned());
             }
         };
         self.groups.of(identity, snapshot.as_deref(), tell).map_err(|why| {
@@ -202,6 +227,8 @@ pub(crate) struct Told {
     pub(crate) separator: Option<char>,
     /// `limit`: bytes of all values together.
     pub(crate) limit: Option<usize>,
+    /// `[route.identity.jwt]`; within, `None` after `enabled = false`.
+    pub(crate) token: Option<Option<TokenTold>>,
     /// `remove`: other headers that no visitor may send, on the whole site.
     pub(crate) remove: Vec<String>,
 }
@@ -218,6 +245,7 @@ impl Told {
             groups: self.groups.or_else(|| above.groups.clone()),
             separator: self.separator.or(above.separator),
             limit: self.limit.or(above.limit),
+            token: self.token.or_else(|| above.token.clone()),
             remove: self.remove,
         }
     }
@@ -225,7 +253,9 @@ impl Told {
     /// The names that its visitors may not send.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let headers = self.headers.iter().flatten().map(|(name, _)| name.as_str());
-        headers.chain(self.remove.iter().map(String::as_str))
+        // Who is to see `Authorization` is decided elsewhere: it brings what clients sign in with.
+        let token = self.token.iter().flatten().map(|token| &token.header).filter(|header| **header != AUTHORIZATION);
+        headers.chain(token.map(HeaderName::as_str)).chain(self.remove.iter().map(String::as_str))
     }
 }
 
@@ -303,6 +333,48 @@ impl Preset {
     }
 }
 
+/// The token of this visitor.
+fn token(
+    tokens: &Tokens,
+    site: &Site,
+    identity: &Identity,
+    known: Known<'_>,
+    groups: &[String],
+) -> Result<HeaderValue, String> {
+    let account = identity.account();
+    let user = || Ok::<_, String>(Cow::Owned(user(site, identity)?));
+    let subject = match &account.sid {
+        Some(sid) => Cow::Owned(sid.to_string()),
+        None => user()?,
+    };
+    let preferred_username = known.mapped.map_or_else(user, |mapped| Ok(Cow::Borrowed(mapped)))?;
+    let claims = Claims {
+        subject: &subject,
+        preferred_username: &preferred_username,
+        name: account.display_name.as_deref().filter(|name| !name.is_empty()),
+        upn: site.whose.upn(site, account),
+        groups,
+        mechanism: identity.mechanism(),
+        fresh: known.proved == Proved::Request,
+    };
+    let texts = [claims.subject, claims.preferred_username].into_iter().chain(claims.name).chain(claims.upn);
+    if let Some(text) = texts.chain(groups.iter().map(String::as_str)).find(|text| text.chars().any(is_invisible)) {
+        return Err(format!("the value \"{}\" cannot be sent: it has control characters in it", printable(text)));
+    }
+    let now = u64::try_from(Os.now().secs()).unwrap_or_default();
+    tokens.token(&claims, now).ok_or_else(|| "no token can be signed: the system gives no randomness".to_owned())
+}
+
+/// `DOMAIN\name`.
+fn user(site: &Site, identity: &Identity) -> Result<String, String> {
+    let domain = site.whose.domain(site, identity)?;
+    let name = &identity.account().name;
+    if domain.contains('\\') || name.contains('\\') {
+        return Err(format!("{identity} has a \\ in its name, which can be read as another's"));
+    }
+    Ok(format!("{domain}\\{name}"))
+}
+
 /// The text of a template for this visitor; `None` if they have nothing for it, and need not.
 fn text(template: &Template, site: &Site, identity: &Identity, known: Known<'_>) -> Result<Option<String>, String> {
     let account = identity.account();
@@ -318,15 +390,7 @@ fn text(template: &Template, site: &Site, identity: &Identity, known: Known<'_>)
         let before = text.len();
         match (hole, known.mapped) {
             (Hole::Local, Some(mapped)) => text.push_str(mapped),
-            (Hole::User | Hole::Local, _) => {
-                let domain = site.whose.domain(site, identity)?;
-                if domain.contains('\\') || account.name.contains('\\') {
-                    return Err(format!("{identity} has a \\ in its name, which can be read as another's"));
-                }
-                text.push_str(&domain);
-                text.push('\\');
-                text.push_str(&account.name);
-            }
+            (Hole::User | Hole::Local, _) => text.push_str(&user(site, identity)?),
             (Hole::Name, _) => text.push_str(&account.name),
             (Hole::Domain, _) => text.push_str(&site.whose.domain(site, identity)?),
             (Hole::Realm, _) => text.push_str(&site.whose.realm(site, account)),

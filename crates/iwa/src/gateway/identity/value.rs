@@ -80,7 +80,7 @@ fn write(out: &mut String, byte: u8, plain: bool) {
 }
 
 /// Control characters, and what ends a line without being one.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
