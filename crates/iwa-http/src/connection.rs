@@ -177,18 +177,18 @@ impl Connection {
         self.forget();
     }
 
-    /// Says that the session of this name began with what was proved here: it is known to end with it.
-    pub fn belongs_to(&self, session: SessionId) {
+    /// Says that a session began, then, with what was proved here, so that both can end together.
+    pub fn belongs_to(&self, session: SessionId, begun: UnixTime) {
         if let State::Known(known) = &mut *self.lock() {
-            known.session = Some(session);
+            known.session = Some((session, begun));
         }
     }
 
-    /// The session that began with what was proved here.
+    /// The session that began with what was proved here, when, and whose it is.
     #[must_use]
-    pub fn session(&self) -> Option<SessionId> {
+    pub fn session(&self) -> Option<(SessionId, UnixTime, Arc<Identity>)> {
         match &*self.lock() {
-            State::Known(known) => known.session,
+            State::Known(known) => known.session.map(|(id, begun)| (id, begun, Arc::clone(&known.identity))),
             State::Fresh | State::Halfway(_) | State::Busy => None,
         }
     }
@@ -259,8 +259,8 @@ pub(crate) struct Known {
     pub(crate) evidence: Option<Arc<Evidence>>,
     /// What they forwarded, where the acceptor hands out evidence.
     pub(crate) delegated: Option<Arc<Delegated>>,
-    /// That began with it.
-    pub(crate) session: Option<SessionId>,
+    /// That began with it, and when.
+    pub(crate) session: Option<(SessionId, UnixTime)>,
 }
 
 /// One request's hold of the state. Unless it is ended with a new state, the connection forgets everything: an abandoned or

@@ -11,6 +11,7 @@ use iwa_auth::{BindingPolicy, Mechanism};
 use iwa_domain::local::LocalAccounts;
 use iwa_domain::machine::Membership;
 use iwa_http::Provider;
+use iwa_http::session::Terms;
 use iwa_wire::explain::{hex, printable};
 
 use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Route, Severity, SignIn, load};
@@ -147,6 +148,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         page.line("pages", format_args!("your own for {}", pages.join(", ")));
     }
     forward_auth(&mut page, config);
+    sessions(&mut page, config);
     logs_and_limits(&mut page, config);
     page.0
 }
@@ -241,6 +243,9 @@ fn certificates(page: &mut Page, config: &Config) {
 
 /// What a route has in place of the site's way to sign in.
 fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy) {
+    if let Some(terms) = &route.session {
+        page.more(session_in_words(terms));
+    }
     for (condition, sign_in) in route.clauses() {
         let mut when: Vec<_> = condition.networks.iter().map(|network| format!("in {network}")).collect();
         when = if when.is_empty() { when } else { vec![when.join(" or ")] };
@@ -254,6 +259,26 @@ fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy) {
         page.more(format_args!("all others: {}", manner_in_words(&route.sign_in, site)));
     } else if route.sign_in != SignIn::default() {
         page.more(manner_in_words(&route.sign_in, site));
+    }
+}
+
+/// What a route's sessions are.
+fn session_in_words(terms: &Terms) -> String {
+    let idle = terms.idle.map(|idle| format!(", or {} without a request", time(idle))).unwrap_or_default();
+    let kept = if terms.persistent { "; the browser keeps them when it is closed" } else { "" };
+    let clear = if terms.in_clear { "; WITHOUT TLS, TOO" } else { "" };
+    format!("sessions: at most {}{idle}{kept}{clear}", time(terms.lifetime))
+}
+
+fn sessions(page: &mut Page, config: &Config) {
+    let Some(sessions) = &config.sessions else { return };
+    page.line(
+        "sessions",
+        format_args!("keys in {}, a new one every {}", sessions.keys.display(), time(sessions.rotate)),
+    );
+    page.more(format_args!("who was signed out is in {}", sessions.revoked.display()));
+    if config.routes.iter().all(|route| route.session.is_none()) {
+        page.more("no route has them");
     }
 }
 

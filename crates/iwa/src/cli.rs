@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Check(crate::check::Args),
     Get(crate::get::Args),
     Explain(crate::explain::Args),
+    Session(crate::session::Args),
     User(crate::user::Args),
     Group(crate::group::Args),
     Kdc(crate::kdc::Args),

@@ -17,6 +17,7 @@ mod kdc;
 mod keytab;
 mod leave;
 mod serve;
+mod session;
 mod transcript;
 mod user;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Leave(args) => leave::run(&args),
         cli::Command::Keytab(args) => keytab::run(&args),
         cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Session(args) => session::run(&args),
         cli::Command::User(args) => user::run(&args),
     }
 }

@@ -207,8 +207,18 @@ fn judge(times: &Times, terms: &Terms, now: UnixTime) -> Result<(), Refusal> {
     }
 }
 
-/// Begins a session for somebody who just proved who they are, not longer than their ticket lasts; its name, and the lines
-/// `Set-Cookie`.
+/// A session that began.
+#[derive(Debug)]
+pub struct Begun {
+    /// Its name.
+    pub id: SessionId,
+    /// When it began and ends.
+    pub times: Times,
+    /// The lines `Set-Cookie`.
+    pub lines: Vec<HeaderValue>,
+}
+
+/// Begins a session for somebody who just proved who they are, not longer than their ticket lasts.
 ///
 /// # Errors
 /// There is none to be had; the client signs in anew with its next request.
@@ -219,7 +229,7 @@ pub fn begin(
     place: &Place<'_>,
     terms: &Terms,
     system: &dyn System,
-) -> Result<(SessionId, Vec<HeaderValue>), NoSession> {
+) -> Result<Begun, NoSession> {
     let now = UnixTime::from_secs(system.now().secs());
     let longest = now.plus(terms.lifetime);
     let ends = ticket_ends.map_or(longest, |end| UnixTime::from_secs(end.secs()).min(longest));
@@ -229,8 +239,9 @@ pub fn begin(
     let mut id = [0; 16];
     system.random(&mut id)?;
     let id = SessionId(id);
-    let lines = sealed(id, &Times { begun: now, ends, seen: now }, identity, keys, place, terms, system)?;
-    Ok((id, lines))
+    let times = Times { begun: now, ends, seen: now };
+    let lines = sealed(id, &times, identity, keys, place, terms, system)?;
+    Ok(Begun { id, times, lines })
 }
 
 /// The lines `Set-Cookie` of a session that was used, if it is time to seal it again: when a quarter of its idle time has

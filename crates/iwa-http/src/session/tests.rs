@@ -96,7 +96,7 @@ impl World {
     }
 
     fn begin(&self, place: &Place<'_>, identity: &Identity) -> Vec<HeaderValue> {
-        begin(identity, None, &self.keys, place, &self.terms, &self.system).expect("a session").1
+        begin(identity, None, &self.keys, place, &self.terms, &self.system).expect("a session").lines
     }
 
     fn cookie(&self) -> HeaderMap {
@@ -291,7 +291,7 @@ fn a_session_ends_at_its_end_and_with_the_ticket_and_no_use_moves_that() {
     let mut world = World::new();
     world.terms.idle = Some(Duration::from_secs(HOUR));
     let ticket = UnixTime::from_secs((START + 2 * HOUR) as i64);
-    let (id, lines) =
+    let Begun { id, lines, .. } =
         begin(&alice(), Some(ticket), &world.keys, &place(), &world.terms, &world.system).expect("a session");
     let mut headers = sent(&lines);
     for _ in 0..7 {

@@ -10,6 +10,7 @@
 //! | `[directory]` | users of an LDAP directory that is not Active Directory |
 //! | `[[mapping]]` | - |
 //! | `[jwt]` | - |
+//! | `[sessions]` | - |
 //! | `[[route]]` | a site's folder and its `<authorization>` |
 //! | `[pages]` | `<httpErrors>` |
 //! | `[forward-auth]` | - |
@@ -32,6 +33,7 @@ mod proxy;
 mod raw;
 mod read;
 mod routes;
+mod session;
 mod tls;
 mod together;
 mod value;
@@ -62,6 +64,7 @@ pub(crate) use keytab::KeytabSummary;
 pub(crate) use proxy::{Balance, HostHeader, Proxy, Settings, ToHttp2};
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
+pub(crate) use session::Sessions;
 
 /// Where accounts are kept unless somebody says otherwise.
 pub(crate) const DEFAULT_STATE: &str = "/var/lib/iwa";
@@ -85,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<Domain>,
     /// The LDAP directory; `None` without `[directory]`.
     pub(crate) directory: Option<Directory>,
+    /// Sessions; `None` without `[sessions]`.
+    pub(crate) sessions: Option<Sessions>,
     /// What an application calls its visitors.
     pub(crate) mapping: crate::gateway::mapping::Mapping,
     /// Who issues tokens to applications; `None` without `[jwt]`.
@@ -255,6 +260,8 @@ pub(crate) struct Route {
     pub(crate) rules: Vec<Rule>,
     /// How visitors sign in here, where it is another way than in `[authentication]`.
     pub(crate) sign_in: SignIn,
+    /// `[route.session]`: how sessions live here; `None`: there are none.
+    pub(crate) session: Option<iwa_http::session::Terms>,
 }
 
 /// `[log]`.

@@ -76,8 +76,11 @@ impl<'a> Reading<'a> {
             accounts: accounts.is_some(),
             domain: !domains.is_empty(),
             directory: directory.as_ref(),
+            sessions: false,
         };
         let authentication = self.authentication(root.section("authentication"), have, &server);
+        let sessions = self.sessions(root.section("sessions"));
+        let have = Have { sessions: sessions.is_some(), ..have };
         let routes = self.routes(root.sections("route"), &authentication, snapshot.as_deref(), have);
         let jwt = self.jwt(root.section("jwt"), &routes);
         let mapping = self.mapping(root.sections("mapping"), have);
@@ -96,6 +99,7 @@ impl<'a> Reading<'a> {
             accounts,
             domains,
             directory,
+            sessions,
             mapping,
             jwt,
             routes,
@@ -484,6 +488,8 @@ pub(super) struct Have<'a> {
     pub(super) accounts: bool,
     pub(super) domain: bool,
     pub(super) directory: Option<&'a Directory>,
+    /// A section `[sessions]`.
+    pub(super) sessions: bool,
 }
 
 impl Have<'_> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::Method;
 use iwa_domain::local::Snapshot;
 use iwa_domain::local::name::same;
+use iwa_http::session::Terms;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
@@ -43,6 +44,7 @@ impl<'a> Reading<'a> {
                 dir
             });
             let proxy = self.proxy(&section);
+            let session = self.session(section.section("session"), have.sessions);
             let sign_in = self.sign_in(&section, have, authentication);
             let told = self.told(section.section("identity"), names, have);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
@@ -60,7 +62,7 @@ impl<'a> Reading<'a> {
                     self.report
                         .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
-                written.push(Written { path, files, proxy, inherit, rules, sign_in, told });
+                written.push(Written { path, files, proxy, inherit, rules, sign_in, session, told });
             }
             section.finish();
         }
@@ -238,9 +240,11 @@ impl<'a> Reading<'a> {
         let mut routes = Vec::new();
         for route in &written {
             let (mut rules, mut sign_in, mut told) = (Vec::<Rule>::new(), SignIn::default(), Told::default());
+            let mut session = None;
             for above in written.iter().filter(|above| covers(&above.path, &route.path)) {
                 sign_in = above.sign_in.clone().below(&sign_in);
                 told = above.told.clone().or(&told);
+                session = above.session.clone().unwrap_or(session);
                 if !above.inherit {
                     rules.clear();
                 }
@@ -256,6 +260,7 @@ impl<'a> Reading<'a> {
                 told,
                 rules,
                 sign_in,
+                session,
             });
         }
         routes.reverse();
@@ -291,5 +296,7 @@ struct Written {
     inherit: bool,
     rules: Vec<At<Rule>>,
     sign_in: SignIn,
+    /// `Some(None)` turns them off.
+    session: Option<Option<Terms>>,
     told: Told,
 }

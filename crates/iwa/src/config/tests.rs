@@ -5,6 +5,7 @@ mod domain;
 mod forward_auth;
 mod gate;
 mod sample;
+mod session;
 
 use std::fs;
 use std::path::PathBuf;

@@ -68,6 +68,9 @@ impl Reading<'_> {
         let logs = config.log.dir.iter().map(|dir| ("the logs", dir));
         let keys = config.tls.iter().flat_map(|tls| &tls.certificates).map(|files| ("a key of TLS", &files.key));
         let directory = config.directory.iter().map(|directory| ("the reader's password", &directory.password_file));
+        let sessions = config.sessions.iter().flat_map(|sessions| [&sessions.keys, &sessions.revoked]);
+        let sessions = sessions.map(|path| ("a file of sessions", path));
+        let keytabs = keytabs.chain(sessions);
         for (what, path) in keytabs.chain(domains).chain(accounts).chain(directory).chain(logs).chain(keys) {
             let Some(path) = real(path) else { continue };
             for route in &config.routes {

@@ -29,6 +29,7 @@ use super::metrics::{Metered, Metrics};
 use super::names;
 use super::proxy::Proxy;
 use super::replay::ReplayMemory;
+use super::session::{Demand, Sessions};
 use super::site::{Content, Route, Site};
 use super::terminators::Terminators;
 use super::tls::Certificates;
@@ -111,6 +112,14 @@ pub(crate) fn site(
     let terminators = Terminators::open(&config.authentication.terminators)?;
     let acceptor = acceptor(config, accounts.as_ref(), &domains, &keytabs)?.with_terminators(terminators.bindings());
     let certificates = config.tls.as_ref().map(|tls| Certificates::open(tls, config.offers_http2())).transpose()?;
+    let longest = config.longest_session();
+    let same =
+        |sessions: &&Arc<Sessions>| config.sessions.as_ref().is_some_and(|section| sessions.are(section, longest));
+    let sessions = match (before.and_then(|before| before.sessions.as_ref()).filter(same), &config.sessions) {
+        (Some(sessions), _) => Some(Arc::clone(sessions)),
+        (None, Some(section)) => Some(Sessions::open(section, longest)?),
+        (None, None) => None,
+    };
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
     let now = u64::try_from(Os.now().secs()).unwrap_or_default();
     let issuer = config.jwt.as_ref().map(|jwt| Issuer::open(jwt, now).map(Arc::new)).transpose().map_err(Problem)?;
@@ -140,6 +149,10 @@ pub(crate) fn site(
             (None, None) => Content::Whoami,
         };
         let manner = |sign_in: &SignIn| Manner {
+            session: route.session.as_ref().filter(|_| sign_in.off != Some(true)).map(|terms| {
+                let policy = sign_in.policy(&config.authentication.policy);
+                Demand::new(terms, policy.as_ref().unwrap_or(&config.authentication.policy), config)
+            }),
             authenticator: sign_in
                 .policy(&config.authentication.policy)
                 .map(|policy| authenticator.with_policy(policy)),
@@ -152,9 +165,17 @@ pub(crate) fn site(
         Ok(Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion))
     });
     let groups = names::of_config(config, before.map_or(&[], |before| before.groups.as_slice()));
-    let routes = routes.collect::<Result<_, Problem>>()?;
+    let routes: Vec<Route> = routes.collect::<Result<_, Problem>>()?;
+    let mut demands: Vec<Demand> = Vec::new();
+    for demand in routes.iter().flat_map(|route| route.gate.manners()).filter_map(|manner| manner.session.as_ref()) {
+        if !demands.contains(demand) {
+            demands.push(demand.clone());
+        }
+    }
     Ok(Site {
         routes,
+        sessions,
+        demands,
         domains,
         directory,
         groups,

@@ -14,6 +14,7 @@ use super::front::Front;
 use super::handle::Answer;
 use super::pages;
 use super::path::Path;
+use super::session::{Here, Marks, Proof};
 use super::site::{Denied, Route, Site};
 
 /// What is asked for, and by whom as far as the wire says.
@@ -55,6 +56,8 @@ pub(crate) struct Admission<'s> {
     pub(crate) binding: Binding,
     pub(crate) unbound: Option<u64>,
     pub(crate) note: Option<String>,
+    /// And this, because of its session.
+    pub(crate) session: Marks,
 }
 
 /// Decides.
@@ -66,18 +69,28 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     };
     let manner = route.gate.of(asked.front.client, asked.headers);
     let authenticator = manner.authenticator(site);
-    let Admitted { identity, by_token, final_token, delegated, evidence: _, binding, expires: _, note } = if manner.off
-    {
-        asked.connection.count_request();
-        Admitted::default()
-    } else {
-        match authenticator.authenticate_from(asked.front.client, asked.connection, asked.version, asked.headers).await
-        {
-            Outcome::Admitted(admitted) => admitted,
-            Outcome::Refused(refused) => return manner.refuse(asked, *refused).into(),
+    let mut here = Here::of(site, manner, authenticator, asked).await;
+    let admitted = match here.identity() {
+        Some(identity) => authenticator.admit_session(asked.connection, identity),
+        None if manner.off => {
+            asked.connection.count_request();
+            Admitted::default()
+        }
+        None => {
+            let Asked { connection, version, headers, .. } = *asked;
+            match authenticator.authenticate_from(asked.front.client, connection, version, headers).await {
+                Outcome::Admitted(admitted) => admitted,
+                Outcome::Refused(refused) => return here.refused(manner.refuse(asked, *refused)).into(),
+            }
         }
     };
-    let proved = if by_token { Proved::Request } else { Proved::Connection };
+    let proved = match here.identity() {
+        Some(_) => Proved::Session,
+        None if admitted.by_token => Proved::Request,
+        None => Proved::Connection,
+    };
+    let proof = Proof::of(&admitted);
+    let Admitted { identity, final_token, delegated, evidence: _, binding, note, .. } = admitted;
     let mut note = note.map(str::to_owned);
     let mut unbound = None;
     if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
@@ -91,6 +104,10 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         Some(identity) => site.name_of(identity).await,
         None => Ok(None),
     };
+    if let Err(Denied::ByRule(_)) = &mapped {
+        here.end(asked.headers);
+    }
+    here.is_private_to(identity.as_deref());
     let mut name = None;
     let admitted = match mapped {
         Ok(mapped) => {
@@ -101,6 +118,8 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     };
     let (mut response, status, reason) = match admitted {
         Ok(()) => {
+            here.go_on(identity.as_deref(), &proof, asked);
+            let note = here.note(note);
             return Decision::Admitted(Box::new(Admission {
                 route,
                 asked: !manner.off,
@@ -112,11 +131,12 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
                 binding,
                 unbound,
                 note,
+                session: here.marks(),
             }));
         }
         Err(Denied::ByRule(why)) if identity.is_none() && !manner.off => {
             let challenge = authenticator.challenge(asked.connection);
-            return Answer { note: Some(why), ..manner.refuse(asked, challenge) }.into();
+            return here.refused(Answer { note: Some(why), ..manner.refuse(asked, challenge) }).into();
         }
         Err(Denied::ByRule(why)) => {
             note = Some(why);
@@ -129,6 +149,8 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         }
     };
     final_token.attach(response.headers_mut());
+    let note = here.note(note);
+    here.marks().attach(response.headers_mut());
     Answer { identity, name, proved, binding, unbound, note, reason, ..Answer::of(response, status) }.into()
 }
 

@@ -58,6 +58,8 @@ pub(crate) enum Proved {
     /// An earlier request of the connection did.
     #[default]
     Connection,
+    /// A request of whatever connection did, and this one brought the session that began with it.
+    Session,
 }
 
 impl Proved {
@@ -69,6 +71,7 @@ impl Proved {
         match self {
             Self::Request => "request",
             Self::Connection => "connection",
+            Self::Session => "session",
         }
     }
 }

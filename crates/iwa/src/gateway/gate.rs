@@ -20,6 +20,7 @@ use super::decide::Asked;
 use super::handle::Answer;
 use super::pages;
 use super::path::encode;
+use super::session::Demand;
 use super::site::Site;
 
 /// How visitors sign in on a route.
@@ -32,6 +33,11 @@ impl Gate {
     /// The first of the clauses that holds, else `otherwise`.
     pub(crate) const fn new(clauses: Vec<(Condition, Manner)>, otherwise: Manner) -> Self {
         Self { clauses, otherwise }
+    }
+
+    /// All ways to sign in here.
+    pub(crate) fn manners(&self) -> impl Iterator<Item = &Manner> {
+        self.clauses.iter().map(|(_, manner)| manner).chain([&self.otherwise])
     }
 
     /// How this client signs in.
@@ -49,6 +55,8 @@ pub(crate) struct Manner {
     pub(crate) off: bool,
     /// What a visitor sees who has nothing to sign in with.
     pub(crate) instead: Instead,
+    /// Sessions; `None` if there are none here.
+    pub(crate) session: Option<Demand>,
 }
 
 impl Manner {

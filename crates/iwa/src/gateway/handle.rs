@@ -235,6 +235,7 @@ async fn answer(
         binding,
         unbound,
         note,
+        session,
     } = match decide(gateway, &site, &asked).await {
         Decision::Admitted(admission) => *admission,
         Decision::Answered(answer) => return *answer,
@@ -266,6 +267,7 @@ async fn answer(
     let Reply { mut response, status, note: of_content } = route.content.answer(request, body, &path, visitor).await;
     let note = [note, of_content].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
     final_token.attach(response.headers_mut());
+    session.attach(response.headers_mut());
     Answer { identity, name, proved, binding, unbound, note, ..Answer::of(response, status) }
 }
 

@@ -7,6 +7,7 @@
 //! | TLS and what it ties clients to; their files; proxies that end TLS in front | [`tls`], [`certificate`], [`terminators`] |
 //! | whom extended protection would keep out | [`unbound`] |
 //! | HTTP/2: its limits, and what it cannot carry | [`http2`] |
+//! | one handshake, then a sealed cookie; signing out | [`session`] |
 //! | how long the head of a request may take | [`patience`] |
 //! | where each request ends, read in one way only; the stream that holds hyper to it | [`framing`], [`strict`] |
 //! | who is in front: the client, or a proxy that speaks for it | [`front`] |
@@ -59,6 +60,7 @@ pub(crate) mod patience;
 pub(crate) mod proxy;
 pub(crate) mod reload;
 pub(crate) mod replay;
+pub(crate) mod session;
 pub(crate) mod site;
 pub(crate) mod strict;
 pub(crate) mod systemd;

@@ -13,6 +13,7 @@ use super::forward_auth;
 use super::handle::Answer;
 use super::identity::jwt::Issuer;
 use super::pages;
+use super::session;
 use super::site::Site;
 
 /// Where they are.
@@ -27,6 +28,9 @@ pub(crate) async fn answer(
     _body: &mut Option<Incoming>,
     name: &str,
 ) -> Answer {
+    if let ("logout", Some(sessions)) = (name, &site.sessions) {
+        return session::logout::answer(site, sessions, asked, request).await;
+    }
     match (name, &site.issuer) {
         _ if name == "auth" || name.starts_with("auth/") => {
             forward_auth::answer(gateway, site, asked, request, name).await

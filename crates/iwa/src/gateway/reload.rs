@@ -30,7 +30,7 @@ pub(crate) async fn watch(gateway: Arc<Gateway>, file: Option<PathBuf>, mut stop
                 let again = Arc::clone(&gateway);
                 let gateway = Arc::clone(&gateway);
                 report(spawn_blocking(move || keys(&gateway)).await);
-                report(spawn_blocking(move || certificates(&again).and(tokens(&again))).await);
+                report(spawn_blocking(move || certificates(&again).and(tokens(&again)).and(sessions(&again))).await);
             }
         }
     }
@@ -96,6 +96,11 @@ pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
         [] => Ok(()),
         problems => Err(Problem(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
     }
+}
+
+/// Takes what other servers wrote of sessions, and makes a new key if it is time.
+fn sessions(gateway: &Gateway) -> Result<(), Problem> {
+    gateway.site().sessions.as_ref().map_or(Ok(()), |sessions| sessions.refresh())
 }
 
 /// Takes new certificates, the server's own and those of terminators, where files changed.

@@ -26,6 +26,7 @@ use super::names::DomainGroup;
 use super::pages;
 use super::path::Path;
 use super::proxy::{Proxy, Reply};
+use super::session::{Demand, Sessions};
 use super::terminators::Terminators;
 use super::tls::Certificates;
 use crate::config::Config;
@@ -48,6 +49,10 @@ pub(crate) struct Site {
     pub(crate) realms: Vec<String>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
+    /// `None` without `[sessions]`.
+    pub(crate) sessions: Option<Arc<Sessions>>,
+    /// Those of all routes, each once.
+    pub(crate) demands: Vec<Demand>,
     /// Of TLS; `None` without `[tls]`.
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) terminators: Terminators,
@@ -229,6 +234,7 @@ fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {
                 match visitor.proved {
                     Proved::Request => "this request",
                     Proved::Connection => "an earlier request of this connection",
+                    Proved::Session => "a session that began with a sign-in",
                 },
             );
             for (name, value) in [("Realm", &account.realm), ("UPN", &account.upn), ("Name", &account.display_name)] {

@@ -81,9 +81,15 @@ fn what_the_sample_says_of_defaults_is_true() {
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let Config { tls, authentication, kerberos, accounts, domains, directory, forward_auth, log, limits, ntlm, .. } =
-        loaded.config;
+        loaded.config.clone();
     let forward_auth = forward_auth.unwrap();
     assert_eq!((forward_auth.connections, forward_auth.connection_idle), (20_000, Duration::from_secs(120)));
+    let terms = loaded.config.routes.iter().find_map(|route| route.session.clone());
+    assert_eq!(terms, Some(iwa_http::session::Terms::default()));
+    let sessions = loaded.config.sessions.unwrap();
+    assert_eq!(sessions.keys, std::path::Path::new(DEFAULT_STATE).join("session-keys"));
+    assert_eq!(sessions.revoked, std::path::Path::new(DEFAULT_STATE).join("session-keys-revoked"));
+    assert_eq!(sessions.rotate, Sessions::ROTATE);
     assert_eq!(tls.unwrap().handshake_timeout, Tls::HANDSHAKE_TIMEOUT);
     let policy = iwa_http::Policy::default();
     assert_eq!(authentication.policy.persist_non_ntlm, policy.persist_non_ntlm);

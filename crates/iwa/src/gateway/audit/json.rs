@@ -6,7 +6,7 @@
 //! | `client`, `server`, `onConnection` | both addresses; the how manieth request of its connection it was |
 //! | `method`, `url`, `version` | the request |
 //! | `status`, `substatus`, `win32` | the answer, as IIS counts |
-//! | `user`, `sid`, `mechanism`, `proof` | who it is; whether this `request` proved it or the `connection` did earlier |
+//! | `user`, `sid`, `mechanism`, `proof` | who it is; whether this `request` proved it, or the `connection` or a `session` did earlier |
 //! | `local` | what an application calls them, where a `[[mapping]]` says |
 //! | `scheme`, `claimed` | of a failure: the scheme, and whom the client claimed to be, which nothing proves |
 //! | `reason` | the kind of failure, for filters; never changes its meaning |
@@ -129,6 +129,7 @@ fn why(exchange: &Exchange<'_>) -> String {
             let how = match (identity.mechanism(), exchange.proved) {
                 (mechanism, Proved::Request) => format!("signed in with {mechanism}"),
                 (Mechanism::Basic, Proved::Connection) => "signed in with Basic".to_owned(),
+                (mechanism, Proved::Session) => format!("signed in with {mechanism} when the session began"),
                 (mechanism, Proved::Connection) => format!("signed in with {mechanism} earlier on this connection"),
             };
             match http.as_u16() {

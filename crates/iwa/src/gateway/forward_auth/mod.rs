@@ -150,8 +150,19 @@ fn connection(
 
 /// The request may go on: who it is from, for the application, and the final token, for the client.
 async fn admitted(site: &Site, asked: &Asked<'_>, admission: Admission<'_>) -> Answer {
-    let Admission { route, asked: _, identity, name, proved, final_token, delegated: _, binding, unbound, note } =
-        admission;
+    let Admission {
+        route,
+        asked: _,
+        identity,
+        name,
+        proved,
+        final_token,
+        delegated: _,
+        binding,
+        unbound,
+        note,
+        session,
+    } = admission;
     let known = Known { identity: identity.as_deref(), mapped: name.as_deref(), proved };
     let mut answer = match route.assertion.of(site, known).await {
         Ok(asserted) => {
@@ -162,6 +173,7 @@ async fn admitted(site: &Site, asked: &Asked<'_>, admission: Admission<'_>) -> A
         Err(unassertable) => unassertable.answer(asked.id, identity.as_deref()),
     };
     final_token.attach(answer.response.headers_mut());
+    session.attach(answer.response.headers_mut());
     let note = answer.note.take().or(note);
     Answer { identity, name, proved, binding, unbound, note, ..answer }
 }

@@ -16,7 +16,7 @@ fn pattern(text: &str) -> Pattern {
 /// A manner that is told from others by its login page.
 fn manner(name: &str) -> Manner {
     let login = Login::parse(&format!("/{name}")).expect("an address");
-    Manner { authenticator: None, off: false, instead: Instead::Login(login) }
+    Manner { authenticator: None, off: false, instead: Instead::Login(login), session: None }
 }
 
 fn client(address: &str, lines: &[(&'static str, &'static [u8])]) -> (IpAddr, HeaderMap) {

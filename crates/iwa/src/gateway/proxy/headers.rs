@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use iwa_http::session::without_session_cookies;
 use iwa_wire::challenge::Challenge;
 use iwa_wire::header::AuthScheme;
 
@@ -55,6 +56,7 @@ pub(super) fn onward(of: &Onward<'_>) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
+    without_session_cookies(&mut headers);
     if let Some(host) = &of.host {
         headers.insert(HOST, host.clone());
     }

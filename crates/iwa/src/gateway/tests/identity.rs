@@ -19,7 +19,7 @@ use crate::gateway::names::{self, DomainGroup};
 use crate::gateway::tests::domain::{BASIC, Fake, sid};
 
 /// An application that answers with the request that it got, head and body as they came, in lower case.
-async fn application() -> Proxy {
+pub(super) async fn application() -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let upstream = listener.local_addr().expect("an address");
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod gate;
 mod http2;
 mod identity;
 mod protection;
+mod session;
 mod sign_in;
 mod smuggling;
 mod tls;
