@@ -142,6 +142,36 @@ impl Initiator {
             }
         }
     }
+
+    /// Begins a handshake under `Negotiate` with a ticket that is at hand, whoever's and for whatever service it is: nobody is
+    /// asked for another, and nothing but Kerberos is spoken.
+    ///
+    /// # Errors
+    /// [`Internal::Entropy`](crate::reject::Internal::Entropy), or a ticket that does not parse.
+    pub fn with_ticket(
+        ticket: ServiceTicket,
+        mutual: bool,
+        env: &mut Env<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Handshake, Reject> {
+        let config = Arc::new(InitiatorConfig {
+            host: String::new(),
+            credentials: Credentials::default(),
+            mechanisms: vec![Mechanism::Kerberos],
+            mutual,
+            delegation: Delegation::No,
+            bindings: ChannelBindings::none(),
+            framing: Framing::Spnego,
+        });
+        let clock = Clock { ahead: None };
+        let attempt = Attempt { config, framing: Framing::Spnego, clock, fallback: None, tickets: Vec::new() };
+        match (Draft { attempt, spnego: None }).ap_req(ticket, env, out)? {
+            Initiate::Continue(handshake) => Ok(handshake),
+            Initiate::NeedKdc(_) | Initiate::Established(_) => {
+                Err(Internal::Invariant("an AP-REQ waits for an answer").into())
+            }
+        }
+    }
 }
 
 /// What a handshake keeps from its beginning to its end, whatever mechanism it turns to.

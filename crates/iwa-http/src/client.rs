@@ -93,8 +93,7 @@ impl<'a> Exchange<'a> {
 
     /// Takes the head of an answer and says what to do.
     pub async fn next(&mut self, status: StatusCode, headers: &HeaderMap) -> Next {
-        let lines = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-        let challenges = Challenge::parse_all(lines);
+        let challenges = challenges_of(headers);
         let result = match (core::mem::replace(&mut self.state, State::Over), status) {
             (State::Halfway(scheme, handshake), StatusCode::UNAUTHORIZED) => {
                 self.go_on(scheme, *handshake, &challenges).await
@@ -244,8 +243,13 @@ const fn strength(scheme: Scheme) -> u8 {
     }
 }
 
+/// The challenges of an answer.
+pub(crate) fn challenges_of(headers: &HeaderMap) -> Vec<Challenge<'_>> {
+    Challenge::parse_all(headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
+}
+
 /// The token that the server sent under this scheme, if it sent one.
-fn token_of(scheme: Scheme, challenges: &[Challenge<'_>]) -> Result<Option<Vec<u8>>, Reason> {
+pub(crate) fn token_of(scheme: Scheme, challenges: &[Challenge<'_>]) -> Result<Option<Vec<u8>>, Reason> {
     let mut tokens =
         challenges.iter().filter(|challenge| known(challenge.scheme) == Some(scheme) && challenge.token.is_some());
     let Some(challenge) = tokens.next() else { return Ok(None) };

@@ -8,11 +8,13 @@
 //! | `WWW-Authenticate` as the server writes it | [`challenge`] |
 //! | from a failure to HTTP status, IIS sub-status, sc-win32-status | [`status`] |
 //! | the client's side of one connection | [`client`] |
+//! | a token that goes out before anybody asks | [`ahead`] |
 //! | the hosts that may be given credentials | [`hosts`] |
 //! | after one handshake, a sealed cookie | [`session`] |
 //! | clock and randomness | [`system`] |
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod attempts;
 pub mod authenticator;
 pub mod challenge;

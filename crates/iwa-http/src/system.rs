@@ -41,7 +41,7 @@ impl Entropy for Os {
 }
 
 /// Any [`System`] as a mechanism's step wants it.
-pub(crate) struct EntropyOf<'a>(pub(crate) &'a dyn System);
+pub struct EntropyOf<'a>(pub &'a dyn System);
 
 impl Entropy for EntropyOf<'_> {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {

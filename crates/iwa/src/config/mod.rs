@@ -28,6 +28,7 @@ mod identity;
 mod kerberos;
 mod keytab;
 mod mapping;
+mod outbound;
 mod pages;
 mod proxy;
 mod raw;
@@ -61,6 +62,7 @@ pub(crate) use gate::SignIn;
 #[cfg(test)]
 pub(crate) use gate::When;
 pub(crate) use keytab::KeytabSummary;
+pub(crate) use outbound::{How, Outbound, Who};
 pub(crate) use proxy::{Balance, HostHeader, Proxy, Settings, ToHttp2};
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
@@ -255,6 +257,8 @@ pub(crate) struct Route {
     pub(crate) proxy: Option<Proxy>,
     /// `[route.identity]`: what the application is told of its visitors.
     pub(crate) told: crate::gateway::identity::Told,
+    /// `[route.outbound]`: as whom the gateway signs in there.
+    pub(crate) outbound: Option<Outbound>,
     /// Who may: the rules of the routes above it, then its own, in the order in which they stand. Without any rule
     /// everybody may whom authentication lets through (IIS's factory rule).
     pub(crate) rules: Vec<Rule>,
@@ -341,6 +345,11 @@ impl Default for Limits {
 }
 
 impl Route {
+    /// All rules that the route has, whatever they are about.
+    pub(crate) fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(self.outbound.iter().flat_map(|outbound| &outbound.rules))
+    }
+
     /// How visitors sign in here.
     pub(crate) fn policy<'a>(&self, site: &'a iwa_http::Policy) -> std::borrow::Cow<'a, iwa_http::Policy> {
         self.sign_in.policy(site).map_or(std::borrow::Cow::Borrowed(site), std::borrow::Cow::Owned)

@@ -75,6 +75,7 @@ impl<'a> Reading<'a> {
             kerberos: kerberos.is_some(),
             accounts: accounts.is_some(),
             domain: !domains.is_empty(),
+            machine: domains.iter().any(super::Domain::has_keys),
             directory: directory.as_ref(),
             sessions: false,
         };
@@ -487,6 +488,8 @@ pub(super) struct Have<'a> {
     kerberos: bool,
     pub(super) accounts: bool,
     pub(super) domain: bool,
+    /// A domain that this machine joined, so that it has an account.
+    pub(super) machine: bool,
     pub(super) directory: Option<&'a Directory>,
     /// A section `[sessions]`.
     pub(super) sessions: bool,

@@ -12,7 +12,7 @@ use iwa_http::session::Terms;
 
 use super::raw::{At, Section, did_you_mean};
 use super::read::{Have, Reading, is_visible};
-use super::{Authentication, Proxy, Route, SignIn, value};
+use super::{Authentication, Outbound, Proxy, Route, SignIn, value};
 use crate::gateway::authorize::{Access, Role, Rule, User};
 use crate::gateway::identity::Told;
 use crate::gateway::names::DomainGroup;
@@ -45,6 +45,7 @@ impl<'a> Reading<'a> {
             });
             let proxy = self.proxy(&section);
             let session = self.session(section.section("session"), have.sessions);
+            let outbound = self.outbound(&section, proxy.is_some(), names, have);
             let sign_in = self.sign_in(&section, have, authentication);
             let told = self.told(section.section("identity"), names, have);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
@@ -62,7 +63,7 @@ impl<'a> Reading<'a> {
                     self.report
                         .error(section.span(), format!("path: there are two routes for {path} (case does not count)"));
                 }
-                written.push(Written { path, files, proxy, inherit, rules, sign_in, session, told });
+                written.push(Written { path, files, proxy, outbound, inherit, rules, sign_in, session, told });
             }
             section.finish();
         }
@@ -94,7 +95,7 @@ impl<'a> Reading<'a> {
         Some(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
     }
 
-    fn rule(
+    pub(super) fn rule(
         &self,
         section: Section<'a>,
         access: Access,
@@ -258,6 +259,7 @@ impl<'a> Reading<'a> {
                 files: route.files.clone(),
                 proxy: route.proxy.clone(),
                 told,
+                outbound: route.outbound.clone(),
                 rules,
                 sign_in,
                 session,
@@ -293,6 +295,7 @@ struct Written {
     path: String,
     files: Option<PathBuf>,
     proxy: Option<Proxy>,
+    outbound: Option<Outbound>,
     inherit: bool,
     rules: Vec<At<Rule>>,
     sign_in: SignIn,

@@ -27,6 +27,7 @@ use super::keytabs::Keytabs;
 use super::logons::Logons;
 use super::metrics::{Metered, Metrics};
 use super::names;
+use super::outbound::{Outbound, Tickets};
 use super::proxy::Proxy;
 use super::replay::ReplayMemory;
 use super::session::{Demand, Sessions};
@@ -123,6 +124,7 @@ pub(crate) fn site(
     let authenticator = Authenticator::new(config.authentication.policy.clone(), acceptor, ports);
     let now = u64::try_from(Os.now().secs()).unwrap_or_default();
     let issuer = config.jwt.as_ref().map(|jwt| Issuer::open(jwt, now).map(Arc::new)).transpose().map_err(Problem)?;
+    let tickets = Arc::new(Tickets::new(MOST_TICKETS, config.limits.logon_timeout));
     let protected = Arc::new(Protected::new(config.routes.iter().flat_map(|route| route.told.names())));
     let whose = match &accounts {
         Some(accounts) => {
@@ -162,7 +164,10 @@ pub(crate) fn site(
         let clauses = route.clauses().map(|(condition, sign_in)| (condition.clone(), manner(&sign_in)));
         let gate = Gate::new(clauses.collect(), manner(&route.sign_in));
         let assertion = Assertion::new(&route.told, &protected, issuer.as_ref());
-        Ok(Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion))
+        let outbound = route.outbound.as_ref();
+        let outbound =
+            outbound.map(|section| Outbound::new(section, config, &domains, &keytabs, &tickets)).transpose()?;
+        Ok(Route::new(route.path.clone(), route.rules.clone(), gate, content, assertion).with_outbound(outbound))
     });
     let groups = names::of_config(config, before.map_or(&[], |before| before.groups.as_slice()));
     let routes: Vec<Route> = routes.collect::<Result<_, Problem>>()?;
@@ -184,12 +189,16 @@ pub(crate) fn site(
         authenticator,
         accounts,
         realms: keytabs.realms(),
+        tickets,
         keytabs: Mutex::new(keytabs),
         certificates: certificates.map(Arc::new),
         terminators,
         config: config.clone(),
     })
 }
+
+/// Tickets for applications that are kept in memory: some 3 kB each.
+const MOST_TICKETS: usize = 10_000;
 
 /// The same site's mechanisms with the keys of now.
 pub(crate) fn with_keys(site: &Site, keytabs: &Keytabs) -> Result<Acceptor, Problem> {
@@ -219,6 +228,8 @@ fn krb5(config: &Config, section: &Kerberos, keytabs: &Keytabs) -> Result<krb5::
     if section.rc4 {
         policy.etypes.push(Etype::Rc4Hmac);
     }
+    policy.evidence =
+        config.routes.iter().filter_map(|route| route.outbound.as_ref()).any(|outbound| outbound.needs_evidence());
     if !section.pac_required {
         policy.pac = PacPolicy::Optional;
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Version};
 use iwa_auth::krb5::acceptor::Delegated;
+use iwa_auth::krb5::client::Evidence;
 use iwa_auth::reject::{Reason, Unavailable};
 use iwa_auth::{Binding, BindingPolicy, Identity};
 use iwa_http::{Admitted, Connection, FinalToken, Outcome, Status};
@@ -53,6 +54,8 @@ pub(crate) struct Admission<'s> {
     pub(crate) final_token: FinalToken,
     /// What the client forwarded with this request.
     pub(crate) delegated: Option<Arc<Delegated>>,
+    /// The ticket with which the client came, where some route needs it.
+    pub(crate) evidence: Option<Arc<Evidence>>,
     pub(crate) binding: Binding,
     pub(crate) unbound: Option<u64>,
     pub(crate) note: Option<String>,
@@ -90,7 +93,7 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
         None => Proved::Connection,
     };
     let proof = Proof::of(&admitted);
-    let Admitted { identity, final_token, delegated, evidence: _, binding, note, .. } = admitted;
+    let Admitted { identity, final_token, delegated, evidence, binding, note, .. } = admitted;
     let mut note = note.map(str::to_owned);
     let mut unbound = None;
     if let (Binding::Unbound, BindingPolicy::Report, Some(identity)) =
@@ -128,6 +131,7 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
                 proved,
                 final_token,
                 delegated,
+                evidence,
                 binding,
                 unbound,
                 note,

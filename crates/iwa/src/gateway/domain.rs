@@ -140,6 +140,11 @@ impl Joined {
         })
     }
 
+    /// Who carries messages to its KDCs, where the machine joined.
+    pub(crate) fn kdc(&self) -> Option<Arc<dyn Kdc>> {
+        self.kept.as_ref().map(|kept| Arc::clone(&kept.kdc))
+    }
+
     /// Whether the machine joined again since, perhaps under another name.
     fn joined_anew(&self) -> bool {
         let Some(kept) = &self.kept else { return false };

@@ -26,6 +26,7 @@ use super::forward_auth::OnBehalf;
 use super::front::Front;
 use super::http2;
 use super::identity::Known;
+use super::outbound::{Brought, Refused as NoLogin};
 use super::own;
 use super::pages;
 use super::path::Path;
@@ -231,7 +232,8 @@ async fn answer(
         name,
         proved,
         final_token,
-        delegated: _,
+        delegated,
+        evidence,
         binding,
         unbound,
         note,
@@ -255,6 +257,28 @@ async fn answer(
         }
         _ => route.assertion.nothing(),
     };
+    let login = match &route.outbound {
+        Some(outbound) => {
+            let brought = Brought {
+                identity: identity.as_deref(),
+                evidence: evidence.as_deref(),
+                delegated: delegated.as_deref(),
+            };
+            match outbound.login(&site, &request.method, brought).await {
+                Ok(login) => Some(login),
+                Err(refused) => {
+                    let NoLogin { status, reason, words } = *refused;
+                    tracing::warn!(%id, "{}: {words}", status.http.as_u16());
+                    let mut response = pages::refusal(status, id, identity.as_deref());
+                    final_token.attach(response.headers_mut());
+                    let (note, reason) = (Some(words), Some(reason));
+                    let answer = Answer::of(response, status);
+                    return Answer { identity, name, proved, binding, unbound, note, reason, ..answer };
+                }
+            }
+        }
+        None => None,
+    };
     let visitor = Visitor {
         id,
         front: &front,
@@ -263,6 +287,7 @@ async fn answer(
         proved,
         mapped: name.as_deref(),
         asserted: &asserted,
+        login: login.as_ref(),
     };
     let Reply { mut response, status, note: of_content } = route.content.answer(request, body, &path, visitor).await;
     let note = [note, of_content].into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));

@@ -18,6 +18,8 @@
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
 //! | what an application calls a visitor, and what it is told of them | [`mapping`], [`identity`] |
+//! | what an application calls a visitor | [`mapping`] |
+//! | signing in to the application behind | [`outbound`] |
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | the gateway's own pages, `/.iwa/` | [`own`] |
 //! | what a person reads instead of a bare status; in the administrator's words | [`pages`], [`templates`] |
@@ -53,6 +55,7 @@ pub(crate) mod logons;
 pub(crate) mod mapping;
 pub(crate) mod metrics;
 pub(crate) mod names;
+pub(crate) mod outbound;
 pub(crate) mod own;
 pub(crate) mod pages;
 pub(crate) mod path;

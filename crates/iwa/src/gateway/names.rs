@@ -130,7 +130,7 @@ impl DomainGroup {
 
 /// Every domain's group that the configuration names, once, with what was known before.
 pub(crate) fn of_config(config: &Config, before: &[Arc<DomainGroup>]) -> Vec<Arc<DomainGroup>> {
-    let roles = config.routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.roles);
+    let roles = config.routes.iter().flat_map(crate::config::Route::all_rules).flat_map(|rule| &rule.roles);
     let of_rules = roles.filter_map(|role| match role {
         Role::InDomain(group) => Some(group),
         _ => None,

@@ -84,7 +84,10 @@ pub(crate) fn keys(gateway: &Gateway) -> Result<(), Problem> {
     let (renewed, mut problems) = keytabs.renew();
     if !renewed.is_empty() {
         match assemble::with_keys(&site, &keytabs) {
-            Ok(acceptor) => site.authenticator.replace_acceptor(acceptor),
+            Ok(acceptor) => {
+                site.authenticator.replace_acceptor(acceptor);
+                site.tickets.forget_all();
+            }
             Err(problem) => problems.push(problem),
         }
     }

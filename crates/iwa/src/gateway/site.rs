@@ -23,6 +23,7 @@ use super::identity::{Asserted, Assertion, Whose};
 use super::keytabs::Keytabs;
 use super::mapping::Mapped;
 use super::names::DomainGroup;
+use super::outbound::{Login, Outbound, Tickets};
 use super::pages;
 use super::path::Path;
 use super::proxy::{Proxy, Reply};
@@ -47,6 +48,8 @@ pub(crate) struct Site {
     pub(crate) issuer: Option<Arc<Issuer>>,
     /// The realms of the keytabs.
     pub(crate) realms: Vec<String>,
+    /// The tickets for applications that are at hand.
+    pub(crate) tickets: Arc<Tickets>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
     /// `None` without `[sessions]`.
@@ -99,13 +102,20 @@ pub(crate) struct Route {
     pub(crate) content: Content,
     /// What its application is told of a visitor.
     pub(crate) assertion: Assertion,
+    /// As whom the gateway signs in to the application.
+    pub(crate) outbound: Option<Outbound>,
 }
 
 impl Route {
     /// A route with these rules, those of the routes above it among them.
     pub(crate) fn new(path: String, rules: Vec<Rule>, gate: Gate, content: Content, assertion: Assertion) -> Self {
         let has_local_names = rules.iter().any(has_local_names);
-        Self { path, rules, has_local_names, gate, content, assertion }
+        Self { path, rules, has_local_names, gate, content, assertion, outbound: None }
+    }
+
+    /// The same, whose application is signed in to.
+    pub(crate) fn with_outbound(self, outbound: Option<Outbound>) -> Self {
+        Self { outbound, ..self }
     }
 
     /// Whether the rules let this visitor in; else why not, for the log.
@@ -214,6 +224,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) mapped: Option<&'a str>,
     /// What an application is told of them.
     pub(crate) asserted: &'a Asserted,
+    /// With what the request is signed in to the application.
+    pub(crate) login: Option<&'a Login<'a>>,
 }
 
 fn whoami(request: &Parts, visitor: Visitor<'_>) -> Response<Body> {

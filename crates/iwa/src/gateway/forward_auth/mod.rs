@@ -158,6 +158,7 @@ async fn admitted(site: &Site, asked: &Asked<'_>, admission: Admission<'_>) -> A
         proved,
         final_token,
         delegated: _,
+        evidence: _,
         binding,
         unbound,
         note,

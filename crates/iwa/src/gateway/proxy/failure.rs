@@ -29,6 +29,8 @@ pub(super) enum Why {
     Died,
     /// What it sent is not HTTP, or not to be handed on.
     BadAnswer,
+    /// The gateway could not sign in there.
+    SignIn,
     /// As many requests as may be are under way.
     Busy,
     /// The client did not send its request's body in time.
@@ -51,6 +53,7 @@ impl Failure {
         // ERROR_WINHTTP_...
         const TIMEOUT: u32 = 12002;
         const NAME_NOT_RESOLVED: u32 = 12007;
+        const LOGIN_FAILURE: u32 = 12015;
         const CANNOT_CONNECT: u32 = 12029;
         const CONNECTION_ERROR: u32 = 12030;
         const INVALID_SERVER_RESPONSE: u32 = 12152;
@@ -63,6 +66,7 @@ impl Failure {
             Why::Tls => (BAD_GATEWAY, 3, SECURE_FAILURE),
             Why::Died => (BAD_GATEWAY, 3, CONNECTION_ERROR),
             Why::BadAnswer => (BAD_GATEWAY, 3, INVALID_SERVER_RESPONSE),
+            Why::SignIn => (BAD_GATEWAY, 3, LOGIN_FAILURE),
             Why::ConnectTimeout | Why::AnswerTimeout => (GATEWAY_TIMEOUT, 0, TIMEOUT),
             Why::Busy => (StatusCode::SERVICE_UNAVAILABLE, 0, TIMEOUT),
             Why::SlowClient => (StatusCode::REQUEST_TIMEOUT, 0, TIMEOUT),

@@ -5,13 +5,14 @@ use core::error::Error;
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
 use super::super::body::Body;
+use super::super::outbound::Refused;
 use super::super::site::Visitor;
 use super::Proxy;
 use super::body::{Onward, Progress, Returning};
@@ -43,7 +44,8 @@ impl Proxy {
                 *body = onward.into_unread();
                 return Err(before.unwrap_or_else(|| Failure::new(Why::Unreachable, "there is no application")));
             };
-            let mut lease = match pool.lease(upgrade.is_some()).await {
+            // A connection over which somebody is signed in is nobody else's, before and after.
+            let mut lease = match pool.lease(upgrade.is_some() || visitor.login.is_some()).await {
                 Ok(lease) => lease,
                 Err(failure) if failure.before_anything_was_sent() => {
                     tried.add(number);
@@ -58,12 +60,24 @@ impl Proxy {
             let nothing_to_lose = onward.is_empty() && request.method.is_idempotent() && upgrade.is_none();
             let progress = onward.progress();
             let fresh = lease.fresh;
-            let sent = self.request(request, onward, &lease, visitor, upgrade.as_ref())?;
+            let mut sent = self.request(request, onward, &lease, visitor, upgrade.as_ref())?;
+            let mut signed_in = None;
+            if let Some(login) = visitor.login {
+                // Each time another token: an application takes none twice.
+                let (line, waiting) = login.authorization().map_err(no_sign_in)?;
+                sent.headers_mut().insert(AUTHORIZATION, line);
+                signed_in = Some((login, waiting));
+            }
             if headers::sign_in_the_connection(sent.headers()) {
                 lease.keep_to_itself();
             }
             let failure = match self.wait(&mut lease, sent, progress.as_deref()).await {
-                Ok(answer) => return self.back(answer, lease, visitor, upgrade),
+                Ok(answer) => {
+                    if let Some((login, waiting)) = signed_in {
+                        login.answered(waiting, answer.status(), answer.headers()).map_err(no_sign_in)?;
+                    }
+                    return self.back(answer, lease, visitor, upgrade);
+                }
                 Err(Unanswered::Unsent(unsent)) if !fresh => {
                     // The application closed the connection while nobody used it.
                     onward = unsent.into_body();
@@ -248,6 +262,11 @@ fn frame(lines: &mut HeaderMap, method: &Method, body: &Onward, http2: bool) {
         }
         None => {}
     }
+}
+
+/// The application does not take the gateway's word for the visitor, or is not the one that was meant.
+fn no_sign_in(refused: Box<Refused>) -> Failure {
+    Failure::new(Why::SignIn, refused.words)
 }
 
 fn path_alone(path: PathAndQuery) -> Uri {
