@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 
-use crate::lab::{ALICE, BOB, Lab, Options, free_port, here, present, run, shown, text};
+use crate::lab::{ALICE, BOB, JOERG, Lab, Options, free_port, here, interop_home, member, present, run, shown, text};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Proxy {
@@ -201,6 +201,9 @@ fn kerberos(proxy: Proxy) {
     let post = ["-d", "a body of this length", "-X", "PUT"];
     let (answer, output) = site.curl(&[&arguments[..], &post[..], &[&url]].concat());
     assert!(answer.contains("got PUT ") && answer.contains("got body of 21\r\n"), "{}", shown(&output));
+    // A path that can be read in two ways is not taken.
+    let (answer, output) = site.curl(&[&arguments[..], &["--path-as-is", &site.url("/x/%2e%2e/admin/")]].concat());
+    assert_eq!(last_status(&answer), "400", "{}", shown(&output));
     // The rules are those of the original path.
     site.lab.kinit(BOB);
     let (answer, output) = site.curl(&[&arguments[..], &[&site.url("/admin/x")]].concat());
@@ -228,6 +231,51 @@ fn closed(proxy: Proxy) {
     assert!(matches!(last_status(&answer), "500" | "502" | "503"), "{}", shown(&output));
     assert!(!answer.contains("got GET"), "{answer}");
 }
+
+/// Clients that speak HTTP/2 send requests at once and not one after the other: NTLM is not offered, and Kerberos works.
+fn http2(proxy: Proxy, change: impl Fn(String) -> String) {
+    let forward = "connection-header = \"X-Connection\"\n";
+    let Some(site) = Site::with(proxy, BOTH, forward, change) else { return };
+    if !present("MIT kinit", "/usr/bin/kinit") {
+        return;
+    }
+    let (answer, output) = site.curl(&["--http2-prior-knowledge", &site.url("/")]);
+    assert!(answer.starts_with("HTTP/2 401"), "{}", shown(&output));
+    assert_eq!(values(&answer, "www-authenticate"), ["Negotiate"], "{answer}");
+    site.lab.kinit(ALICE);
+    let (answer, output) = site.curl(&["--http2-prior-knowledge", "--negotiate", "-u", ":", &site.url("/")]);
+    assert!(answer.starts_with("HTTP/2 200"), "{}", shown(&output));
+    assert!(got(&answer, "x-remote-user")[0].ends_with("\\alice"), "{answer}");
+}
+
+fn browse(proxy: Proxy, browser: &str, program: &str, password: bool) {
+    let windows = if password { "providers = [\"NTLM\"]" } else { BOTH };
+    let drivers = interop_home().join("browser/node_modules/playwright-core");
+    if !present(browser, program) || !present("browser drivers", drivers) || !present("MIT kinit", "/usr/bin/kinit") {
+        return;
+    }
+    let Some(site) = Site::start(proxy, windows) else { return };
+    let mut command = site.lab.peer("node");
+    command.env("IWA_NODE_MODULES", interop_home().join("browser"));
+    if password {
+        command.env("IWA_USER", JOERG.0).env("IWA_PASSWORD", JOERG.1);
+    } else {
+        site.lab.kinit(ALICE);
+    }
+    command.arg(here().join(format!("browser/{browser}.mjs"))).args([site.url("/page"), site.lab.path("profile")]);
+    let output = run(&mut command, "", 120);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
+    let page = member(&output, "text");
+    let wanted = if password { "\\j%C3%B6rg" } else { "\\alice" };
+    assert!(
+        page.lines().any(|line| line.to_lowercase().starts_with("got x-remote-user:") && line.trim().ends_with(wanted)),
+        "{page}"
+    );
+}
+
+const CHROMIUM: (&str, &str) = ("chromium", "/usr/bin/chromium");
+const FIREFOX: (&str, &str) = ("firefox", "/usr/bin/firefox-esr");
 
 fn ntlm(proxy: Proxy) {
     let Some(site) = Site::start(proxy, BOTH) else { return };
@@ -317,4 +365,80 @@ fn caddy_lets_nobody_through_where_iwa_does_not_answer() {
 #[test]
 fn haproxy_lets_nobody_through_where_iwa_does_not_answer() {
     closed(Proxy::Haproxy);
+}
+
+#[test]
+fn chromium_through_nginx_with_kerberos() {
+    browse(Proxy::Nginx, CHROMIUM.0, CHROMIUM.1, false);
+}
+
+#[test]
+fn chromium_through_nginx_with_ntlm() {
+    browse(Proxy::Nginx, CHROMIUM.0, CHROMIUM.1, true);
+}
+
+#[test]
+fn firefox_through_nginx_with_kerberos() {
+    browse(Proxy::Nginx, FIREFOX.0, FIREFOX.1, false);
+}
+
+#[test]
+fn firefox_through_nginx_with_ntlm() {
+    browse(Proxy::Nginx, FIREFOX.0, FIREFOX.1, true);
+}
+
+#[test]
+fn chromium_through_caddy_with_kerberos() {
+    browse(Proxy::Caddy, CHROMIUM.0, CHROMIUM.1, false);
+}
+
+#[test]
+fn firefox_through_caddy_with_kerberos() {
+    browse(Proxy::Caddy, FIREFOX.0, FIREFOX.1, false);
+}
+
+#[test]
+fn chromium_through_haproxy_with_kerberos() {
+    browse(Proxy::Haproxy, CHROMIUM.0, CHROMIUM.1, false);
+}
+
+#[test]
+fn chromium_through_haproxy_with_ntlm() {
+    browse(Proxy::Haproxy, CHROMIUM.0, CHROMIUM.1, true);
+}
+
+#[test]
+fn firefox_through_haproxy_with_kerberos() {
+    browse(Proxy::Haproxy, FIREFOX.0, FIREFOX.1, false);
+}
+
+#[test]
+fn firefox_through_haproxy_with_ntlm() {
+    browse(Proxy::Haproxy, FIREFOX.0, FIREFOX.1, true);
+}
+
+#[test]
+fn nginx_tells_of_no_connection_where_the_client_speaks_http2() {
+    http2(Proxy::Nginx, |text| text.replace("listen 127.0.0.1:8000;", "listen 127.0.0.1:8000 http2;"));
+}
+
+#[test]
+fn haproxy_tells_of_no_connection_where_the_client_speaks_http2() {
+    http2(Proxy::Haproxy, |text| text.replace("bind 127.0.0.1:8000", "bind 127.0.0.1:8000 proto h2"));
+}
+
+/// nginx looks for the index by an internal redirect, and asks again about the same request with the same token.
+#[test]
+fn files_that_nginx_serves_itself_are_asked_about_twice_and_the_token_counts_once() {
+    let www = crate::lab::fresh_dir();
+    std::fs::write(www.join("index.html"), "from nginx itself\n").expect("written");
+    let serve = |text: String| text.replace("proxy_pass http://application;", &format!("root {};", www.display()));
+    let site = Site::with(Proxy::Nginx, BOTH, "connection-header = \"X-Connection\"\n", serve);
+    let Some(site) = site.filter(|_| present("MIT kinit", "/usr/bin/kinit")) else { return };
+    site.lab.kinit(ALICE);
+    let (answer, output) = site.curl(&["--negotiate", "-u", ":", &site.url("/"), &site.url("/")]);
+    assert_eq!(answer.matches("from nginx itself").count(), 2, "{}", shown(&output));
+    let statuses = site.lab.statuses(4);
+    assert!(statuses.iter().all(|(status, user)| status == "200 0 0" && user.ends_with("\\alice")), "{statuses:?}");
+    let _ = std::fs::remove_dir_all(www);
 }

@@ -13,13 +13,16 @@
 //! - What is idle or old is forgotten; sooner than a port comes again.
 //! - Only a connection that remembers something is kept. If there are too many, a new one can do what one request can: no NTLM.
 
+use core::hash::BuildHasher as _;
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use iwa_http::Connection;
 
 use super::original::{Proxy, Refused};
@@ -51,12 +54,31 @@ pub(super) fn told(value: &str) -> Result<Option<(&str, Option<u64>)>, Refused> 
     if plain { Ok(Some((name, number))) } else { Err(wrong()) }
 }
 
+/// Which request of its connection one is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Which {
+    /// From 1, where the proxy tells.
+    pub(super) number: Option<u64>,
+    /// Of its `Authorization`, if it has one.
+    pub(super) token: Option<u64>,
+}
+
+/// A connection that is remembered.
+pub(super) struct Found {
+    pub(super) connection: Arc<Connection>,
+    /// The proxy asks a second time about the request that signed it in: nginx does after an internal redirect. Its token was
+    /// looked at, and counts once.
+    pub(super) again: bool,
+}
+
 /// All of them. Outlives a reload.
 #[derive(Debug, Default)]
 pub(crate) struct Connections(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
+    /// Makes [`Which::token`]: nobody else can tell two tokens with one hash.
+    hasher: RandomState,
     kept: HashMap<Key, Kept>,
     /// When what is over was last looked for.
     swept: Option<Instant>,
@@ -67,8 +89,8 @@ struct Kept {
     connection: Arc<Connection>,
     begun: Instant,
     used: Instant,
-    /// The number of the last request, where the proxy tells.
-    number: Option<u64>,
+    /// The last request.
+    last: Which,
 }
 
 impl Kept {
@@ -79,26 +101,35 @@ impl Kept {
 
 impl Connections {
     /// The connection of this name, if it is remembered and this request can be one of it.
-    pub(super) fn find(&self, key: &Key, number: Option<u64>, idle: Duration, now: Instant) -> Option<Arc<Connection>> {
+    pub(super) fn find(&self, key: &Key, which: Which, idle: Duration, now: Instant) -> Option<Found> {
         let all = &mut self.lock().kept;
         let kept = all.get_mut(key)?;
-        let goes_on = match (kept.number, number) {
-            (Some(last), Some(number)) => number > 1 && number >= last,
-            (None, None) => true,
-            _ => false,
-        };
+        let again = which.number.is_some() && which.token.is_some() && which == kept.last;
+        let goes_on = again
+            || match (kept.last.number, which.number) {
+                (Some(last), Some(number)) => number > 1 && number >= last,
+                (None, None) => true,
+                _ => false,
+            };
         if !goes_on || kept.is_over(idle, now) {
             all.remove(key);
             return None;
         }
         kept.used = now;
-        kept.number = number;
-        Some(Arc::clone(&kept.connection))
+        kept.last = which;
+        Some(Found { connection: Arc::clone(&kept.connection), again })
+    }
+
+    /// What to know the `Authorization` of a request by, without keeping it.
+    pub(super) fn token(&self, headers: &HeaderMap) -> Option<u64> {
+        let token = headers.get(AUTHORIZATION)?;
+        let hasher = self.lock().hasher.clone();
+        Some(hasher.hash_one(token.as_bytes()))
     }
 
     /// Whether one more can be remembered.
     pub(super) fn has_room(&self, most: usize, idle: Duration, now: Instant) -> bool {
-        let Table { kept, swept } = &mut *self.lock();
+        let Table { kept, swept, .. } = &mut *self.lock();
         let rested = swept.is_none_or(|swept| now.duration_since(swept) >= BETWEEN_SWEEPS);
         if kept.len() >= most && rested {
             *swept = Some(now);
@@ -108,7 +139,7 @@ impl Connections {
     }
 
     /// After a request: keeps what remembers something, drops what does not.
-    pub(super) fn put(&self, key: Key, number: Option<u64>, connection: &Arc<Connection>, now: Instant) {
+    pub(super) fn put(&self, key: Key, last: Which, connection: &Arc<Connection>, now: Instant) {
         match self.lock().kept.entry(key) {
             Entry::Occupied(kept) if Arc::ptr_eq(&kept.get().connection, connection) => {
                 if !connection.remembers() {
@@ -117,10 +148,10 @@ impl Connections {
             }
             _ if !connection.remembers() => {}
             Entry::Occupied(mut other) => {
-                other.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, number });
+                other.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, last });
             }
             Entry::Vacant(place) => {
-                place.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, number });
+                place.insert(Kept { connection: Arc::clone(connection), begun: now, used: now, last });
             }
         }
     }
@@ -170,8 +201,8 @@ mod tests {
         let address = "192.0.2.7:0".parse().expect("an address");
         let connection = Arc::new(Connection::told(address, address, false));
         let now = Instant::now();
-        all.put(key("1"), None, &connection, now);
-        assert!(all.find(&key("1"), None, IDLE, now).is_none());
+        all.put(key("1"), Which::default(), &connection, now);
+        assert!(all.find(&key("1"), Which::default(), IDLE, now).is_none());
         assert!(all.lock().kept.is_empty());
     }
 }

@@ -8,10 +8,11 @@ mod connections;
 mod original;
 
 use core::net::SocketAddr;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
@@ -28,7 +29,7 @@ use super::path::Path;
 use super::site::Site;
 use crate::config::ForwardAuth;
 pub(crate) use connections::Connections;
-use connections::{Key, told};
+use connections::{Found, Key, Which, told};
 use original::{Original, Proxy, Refused, one};
 
 /// The request that an answer is about, for the log.
@@ -69,10 +70,15 @@ pub(crate) async fn answer(gateway: &Gateway, site: &Site, asked: &Asked<'_>, qu
             return not_taken(Refused(format!("the path of the request is not taken: {}", unreadable.0)));
         }
     };
-    let (connection, number, keep) = match connection(gateway, config, asked, proxy, &original, &question.headers) {
-        Ok(connection) => connection,
+    let theirs = match Theirs::of(gateway, config, asked, proxy, &original, &question.headers) {
+        Ok(theirs) => theirs,
         Err(why) => return not_taken(why),
     };
+    let Theirs { connection, which, key, again } = theirs;
+    let mut headers = Cow::Borrowed(&question.headers);
+    if again {
+        headers.to_mut().remove(AUTHORIZATION);
+    }
     let front = Front { client: original.client, secure: original.secure, host: original.host };
     let inner = Asked {
         id: asked.id,
@@ -81,15 +87,15 @@ pub(crate) async fn answer(gateway: &Gateway, site: &Site, asked: &Asked<'_>, qu
         method: &original.method,
         path: &path,
         version: Version::HTTP_11,
-        headers: &question.headers,
+        headers: &headers,
         target: original.uri.path_and_query().map_or("/", PathAndQuery::as_str),
     };
     let mut answer = match decide(gateway, site, &inner).await {
         Decision::Admitted(admission) => admitted(site, &inner, *admission).await,
         Decision::Answered(answer) => *answer,
     };
-    if let Some(key) = keep {
-        gateway.kept.forwarded.put(key, number, &connection, Instant::now());
+    if let Some(key) = key {
+        gateway.kept.forwarded.put(key, which, &connection, Instant::now());
     }
     if answer.response.status() == StatusCode::UNAUTHORIZED && !answer.response.headers().contains_key(WWW_AUTHENTICATE)
     {
@@ -103,7 +109,7 @@ pub(crate) async fn answer(gateway: &Gateway, site: &Site, asked: &Asked<'_>, qu
     }
     // It belongs to one request.
     answer.response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let on_connection = number.unwrap_or_else(|| connection.requests());
+    let on_connection = which.number.unwrap_or_else(|| connection.requests());
     let behalf = OnBehalf { client: connection.peer(), method: original.method, uri: original.uri, on_connection };
     Answer { on_behalf: Some(Box::new(behalf)), ..answer }
 }
@@ -113,39 +119,54 @@ fn refused(asked: &Asked<'_>, status: StatusCode, why: String) -> Answer {
     Answer { note: Some(why), ..Answer::of(pages::refusal(status, asked.id, None), status) }
 }
 
-/// The client's connection, the number of the request on it, and under what to keep it.
-#[allow(clippy::type_complexity, reason = "read in one place")]
-fn connection(
-    gateway: &Gateway,
-    config: &ForwardAuth,
-    asked: &Asked<'_>,
-    proxy: Proxy,
-    original: &Original<'_>,
-    headers: &HeaderMap,
-) -> Result<(Arc<Connection>, Option<u64>, Option<Key>), Refused> {
-    let peer = SocketAddr::new(original.client, 0);
-    let local = asked.connection.local();
-    // A password is no safer than on the worse half of its way.
-    let secure = original.secure && asked.connection.keeps_secrets();
-    let alone = |why| Ok((Arc::new(Connection::of_one_request(peer, local, secure, why)), None, None));
-    let Some(name) = &config.connection_header else { return alone(NOT_CONFIGURED) };
-    if !proxy.tells_connections() {
-        return alone(CANNOT_TELL);
+/// The client's connection, as far as the proxy tells of it.
+struct Theirs {
+    connection: Arc<Connection>,
+    which: Which,
+    /// Under what to keep it; `None` for one that stands for a single request.
+    key: Option<Key>,
+    /// This request's token was looked at before.
+    again: bool,
+}
+
+impl Theirs {
+    fn of(
+        gateway: &Gateway,
+        config: &ForwardAuth,
+        asked: &Asked<'_>,
+        proxy: Proxy,
+        original: &Original<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Refused> {
+        let peer = SocketAddr::new(original.client, 0);
+        let local = asked.connection.local();
+        // A password is no safer than on the worse half of its way.
+        let secure = original.secure && asked.connection.keeps_secrets();
+        let alone = |why| {
+            let connection = Arc::new(Connection::of_one_request(peer, local, secure, why));
+            Ok(Self { connection, which: Which::default(), key: None, again: false })
+        };
+        let Some(name) = &config.connection_header else { return alone(NOT_CONFIGURED) };
+        if !proxy.tells_connections() {
+            return alone(CANNOT_TELL);
+        }
+        if !headers.contains_key(name) {
+            return alone(NOT_TOLD);
+        }
+        let Some((name, number)) = told(one(headers, name.as_str())?)? else { return alone(NOT_TOLD) };
+        let asks = asked.connection.peer().ip().to_canonical();
+        let key = Key { asks, proxy, client: original.client, name: name.into() };
+        let (all, now) = (&gateway.kept.forwarded, Instant::now());
+        let which = Which { number, token: number.and_then(|_| all.token(headers)) };
+        if let Some(Found { connection, again }) = all.find(&key, which, config.connection_idle, now) {
+            return Ok(Self { connection, which, key: Some(key), again });
+        }
+        if !all.has_room(config.connections, config.connection_idle, now) {
+            return alone(TOO_MANY);
+        }
+        let connection = Arc::new(Connection::told(peer, local, secure));
+        Ok(Self { connection, which, key: Some(key), again: false })
     }
-    if !headers.contains_key(name) {
-        return alone(NOT_TOLD);
-    }
-    let Some((name, number)) = told(one(headers, name.as_str())?)? else { return alone(NOT_TOLD) };
-    let key =
-        Key { asks: asked.connection.peer().ip().to_canonical(), proxy, client: original.client, name: name.into() };
-    let (all, now) = (&gateway.kept.forwarded, Instant::now());
-    if let Some(connection) = all.find(&key, number, config.connection_idle, now) {
-        return Ok((connection, number, Some(key)));
-    }
-    if !all.has_room(config.connections, config.connection_idle, now) {
-        return alone(TOO_MANY);
-    }
-    Ok((Arc::new(Connection::told(peer, local, secure)), number, Some(key)))
 }
 
 /// The request may go on: who it is from, for the application, and the final token, for the client.
