@@ -2,11 +2,19 @@
 //! server's last token against what it must prove. RFC 4559 5, RFC 9110 11.6.1; choice and fallback as Chrome and Internet
 //! Explorer do it.
 //!
+//! [`Client`] sends requests and does all of this; [`Exchange`] is the part without sockets, for other HTTP stacks.
+//!
 //! ```text
 //! answer 401 --> choose --> initiate --> send again with a token --> answer 401 with a token --> step --.
 //!                  ^  no ticket, no credential: the next scheme        ^________________________________|
 //!                                                                      another answer --> verify --> Conclusion
 //! ```
+
+mod requests;
+mod transport;
+
+pub use requests::{Account, Answered, Client, Failed};
+pub use transport::{Transport, Unreachable};
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};

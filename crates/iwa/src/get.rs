@@ -17,12 +17,12 @@ use iwa_auth::krb5::client::Delegation;
 use iwa_auth::reject::{Peer, Policy, Reason};
 use iwa_auth::{Mechanism, Scheme};
 use iwa_domain::tls::Roots;
-use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
+use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference, Transport, Unreachable};
 use iwa_http::{HostList, Os, Provider};
 
 use crate::transcript;
 use credentials::CredentialArgs;
-use transport::Connection;
+use transport::open;
 use url::Url;
 
 /// Fetch a page as a browser does that signs in by itself.
@@ -128,6 +128,12 @@ impl Failure {
     }
 }
 
+impl From<Unreachable> for Failure {
+    fn from(error: Unreachable) -> Self {
+        Self::unreachable(error.to_string())
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
@@ -176,21 +182,21 @@ async fn get(args: &Args) -> Result<StatusCode, Failure> {
         }
         false => None,
     };
-    let mut connection = Connection::open(&url, tls.as_ref()).await?;
+    let mut connection = open(&url, tls.as_ref()).await?;
     let initiator = Initiator::new(InitiatorConfig {
         host: url.host.clone(),
         credentials: credentials.credentials,
         mechanisms,
         mutual: !args.danger_no_mutual,
         delegation: if args.delegate { Delegation::IfTrusted } else { Delegation::No },
-        bindings: connection.bindings.clone(),
+        bindings: connection.bindings().clone(),
         framing: if args.bare { Framing::Bare } else { Framing::Spnego },
     });
 
     let mut last = StatusCode::OK;
     for _ in 0..args.repeat.max(1) {
         let mut exchange = Exchange::new(&policy, &initiator, &kdcs, &Os);
-        let again = || Connection::open(&url, tls.as_ref());
+        let again = || open(&url, tls.as_ref());
         let fetched = page(args, &request, &mut exchange, &mut connection, again).await;
         last = fetched.map_err(|failure| failure.for_want_of(credentials.missing.as_deref()))?;
     }
@@ -198,11 +204,11 @@ async fn get(args: &Args) -> Result<StatusCode, Failure> {
 }
 
 /// One page, however many requests it takes.
-async fn page<F: Future<Output = Result<Connection, Failure>>>(
+async fn page<F: Future<Output = Result<Transport, Failure>>>(
     args: &Args,
     request: &Request<Bytes>,
     exchange: &mut Exchange<'_>,
-    connection: &mut Connection,
+    connection: &mut Transport,
     open: impl Fn() -> F,
 ) -> Result<StatusCode, Failure> {
     let mut authorization: Option<(HeaderName, HeaderValue)> = None;
@@ -212,7 +218,7 @@ async fn page<F: Future<Output = Result<Connection, Failure>>>(
             request.headers_mut().insert(name, value);
         } else if !connection.is_open().await {
             let new = open().await?;
-            if new.bindings != connection.bindings {
+            if new.bindings() != connection.bindings() {
                 // The credentials are tied to the certificate of the first connection.
                 return Err(Failure::unreachable(
                     "the server shows another certificate on its next connection: try again",

@@ -11,12 +11,12 @@ use iwa_auth::ports::{Answer, Kdc};
 use iwa_auth::{ChannelBindings, Mechanism, Scheme, Secret};
 use iwa_domain::kdc::{KdcAddress, Kdcs};
 use iwa_http::Os;
-use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference};
+use iwa_http::client::{ClientPolicy, Conclusion, Exchange, Next, Preference, Transport};
 use iwa_wire::krb5::Principal;
 
 use super::stage::{REALM, Stage};
 use crate::get::Failure;
-use crate::get::transport::{self, Connection};
+use crate::get::transport;
 use crate::get::url::Url;
 use crate::transcript;
 
@@ -191,7 +191,7 @@ impl<'a> Browser<'a> {
     async fn visit(&self, client: Option<&(ClientPolicy, Initiator)>) -> Result<Visit, Failure> {
         let kdc = Told(&self.kdcs);
         let mut exchange = client.map(|(policy, initiator)| Exchange::new(policy, initiator, &kdc, &Os));
-        let mut connection = Connection::open(&self.url, None).await?;
+        let mut connection = transport::open(&self.url, None).await?;
         let (mut authorization, mut first_token) = (None, None);
         loop {
             let (status, headers) = self.send(&mut connection, authorization.take()).await?;
@@ -211,7 +211,7 @@ impl<'a> Browser<'a> {
     /// Sends a token that was sent before.
     async fn replay(&self, token: Option<&HeaderValue>) -> Result<Visit, Failure> {
         let token = token.ok_or_else(|| Failure::unreachable("there is no token to replay: step (b) sent none"))?;
-        let mut connection = Connection::open(&self.url, None).await?;
+        let mut connection = transport::open(&self.url, None).await?;
         let (status, _) = self.send(&mut connection, Some((AUTHORIZATION, token.clone()))).await?;
         Ok(Visit { status, conclusion: None, first_token: None })
     }
@@ -219,7 +219,7 @@ impl<'a> Browser<'a> {
     /// One request and its answer, printed.
     async fn send(
         &self,
-        connection: &mut Connection,
+        connection: &mut Transport,
         authorization: Option<(HeaderName, HeaderValue)>,
     ) -> Result<(StatusCode, http::HeaderMap), Failure> {
         let mut request = Request::new(Bytes::new());
