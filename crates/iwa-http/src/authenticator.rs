@@ -327,6 +327,14 @@ impl Authenticator {
         if version != Version::HTTP_11 {
             return Err(Forbidden::NotOnThisConnection { why: "it does not speak HTTP/1.1" });
         }
+        if connection.is_shared() {
+            let why = "the proxy in front sends the requests of several clients over it, as it says itself";
+            return Err(Forbidden::NotOnThisConnection { why });
+        }
+        if connection.has_front() && !self.policy.proxy_pins_connections {
+            let why = "a proxy is at its other end, and may send the requests of several clients over it";
+            return Err(Forbidden::NotOnThisConnection { why });
+        }
         if !self.policy.proxy_pins_connections && OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
             return Err(Forbidden::NotOnThisConnection {
                 why: "a proxy forwards requests over it (Via, Forwarded, X-Forwarded-* or X-Real-IP) and may mix its clients",

@@ -4,8 +4,8 @@
 //! connection, which is never shared, never keyed by an address, and gone when the connection is.
 
 use core::fmt;
-use core::net::SocketAddr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,6 +26,35 @@ pub struct Connection {
     kinship: Kinship,
     requests: AtomicU64,
     state: Mutex<State>,
+    /// Who handed it on, and said whose it is.
+    relay: Option<SocketAddr>,
+    /// Bits of [`Flag`].
+    flags: AtomicU8,
+    /// Whose requests come over it, as its front says.
+    speaks_for: Mutex<Option<(IpAddr, Option<u16>)>>,
+}
+
+/// What is known of the way to a connection, a bit each.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Flag {
+    /// A proxy is at its other end, that speaks for others.
+    Front = 1,
+    /// For several others: it was seen.
+    Shared = 2,
+    /// The client's own connection, somewhere in front, is TLS.
+    Secure = 4,
+    /// It is not, or nobody says so.
+    Clear = 8,
+}
+
+/// What a proxy in front, that is believed, says of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SpeaksFor {
+    /// The client's address, and its port.
+    pub client: Option<(IpAddr, Option<u16>)>,
+    /// Whether the client came over TLS.
+    pub secure: bool,
 }
 
 /// How it is known that requests are of one connection.
@@ -68,7 +97,68 @@ impl Connection {
     }
 
     const fn new(peer: SocketAddr, local: SocketAddr, tls: Option<ChannelBindings>, kinship: Kinship) -> Self {
-        Self { peer, local, tls, kinship, requests: AtomicU64::new(0), state: Mutex::new(State::Fresh) }
+        Self {
+            peer,
+            local,
+            tls,
+            kinship,
+            requests: AtomicU64::new(0),
+            state: Mutex::new(State::Fresh),
+            relay: None,
+            flags: AtomicU8::new(0),
+            speaks_for: Mutex::new(None),
+        }
+    }
+
+    /// Handed on by `relay`, byte by byte and for this one client, whose addresses it told (the PROXY protocol). `secure`: it
+    /// ended the client's TLS.
+    #[must_use]
+    pub fn relayed(mut self, relay: SocketAddr, secure: bool) -> Self {
+        self.relay = Some(relay);
+        if secure {
+            *self.flags.get_mut() |= Flag::Secure as u8;
+        }
+        self
+    }
+
+    /// Whoever handed it on; its peer is the client all the same.
+    #[must_use]
+    pub const fn relay(&self) -> Option<SocketAddr> {
+        self.relay
+    }
+
+    /// Takes what the proxy at its other end says of the request that comes now, and says whether that shows, for the first time,
+    /// that it sends the requests of several clients over this one connection. Then the connection forgets whom it knew, and
+    /// authenticates nobody from now on; only requests can.
+    pub fn speaks_for(&self, said: SpeaksFor) -> bool {
+        let of_client = if said.secure { Flag::Secure } else { Flag::Clear } as u8;
+        let other = if said.secure { Flag::Clear } else { Flag::Secure } as u8;
+        self.flags.fetch_and(!other, Ordering::Relaxed);
+        self.flags.fetch_or(Flag::Front as u8 | of_client, Ordering::Relaxed);
+        let mut before = self.speaks_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.requests() == 0;
+        let same = first || *before == said.client;
+        *before = said.client;
+        drop(before);
+        if same {
+            return false;
+        }
+        self.forget();
+        self.flags.fetch_or(Flag::Shared as u8, Ordering::Relaxed) & Flag::Shared as u8 == 0
+    }
+
+    /// Why it does not authenticate anybody by itself, if its front was seen to be that of several clients.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.has(Flag::Shared)
+    }
+
+    /// Whether a proxy that speaks for others is at its other end.
+    pub(crate) fn has_front(&self) -> bool {
+        self.has(Flag::Front)
+    }
+
+    fn has(&self, flag: Flag) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag as u8 != 0
     }
 
     /// The same for one request alone: for a stream of a connection that carries many at once (HTTP/2). Addresses and bindings are
@@ -77,12 +167,10 @@ impl Connection {
     pub fn stream(&self) -> Self {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         Self {
-            peer: self.peer,
-            local: self.local,
-            tls: self.tls.clone(),
-            kinship: self.kinship,
             requests: AtomicU64::new(before),
-            state: Mutex::new(State::Fresh),
+            relay: self.relay,
+            flags: AtomicU8::new(self.flags.load(Ordering::Relaxed) & Flag::Secure as u8),
+            ..Self::new(self.peer, self.local, self.tls.clone(), self.kinship)
         }
     }
 
@@ -129,10 +217,19 @@ impl Connection {
         matches!(self.kinship, Kinship::Told)
     }
 
+    /// Whether the client's own connection is TLS, wherever that ends. Of requests that a proxy sends, only if it says so.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        !self.has(Flag::Clear) && (self.tls.is_some() || self.has(Flag::Secure))
+    }
+
     /// Whether a password may travel on it: over TLS, or without leaving this machine.
     #[must_use]
     pub fn keeps_secrets(&self) -> bool {
-        self.tls.is_some()
+        if self.has_front() {
+            return self.is_secure();
+        }
+        self.is_secure()
             || (self.peer.ip().to_canonical().is_loopback() && self.local.ip().to_canonical().is_loopback())
     }
 
