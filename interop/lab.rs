@@ -30,6 +30,8 @@ pub(crate) struct Options<'a> {
     pub(crate) kerberos: &'a str,
     /// More addresses, each with a comma before it.
     pub(crate) listen: &'a str,
+    /// Lines for `[server]` besides.
+    pub(crate) server: &'a str,
     /// Files beside the configuration, by name.
     pub(crate) files: &'a [(&'a str, &'a str)],
     /// Lines at its end.
@@ -76,6 +78,7 @@ impl Lab {
         let config = format!(
             r#"[server]
 listen = ["127.0.0.1:{port}"{listen}]
+{server}
 
 [authentication]
 anonymous = false
@@ -105,6 +108,7 @@ allow = {{ roles = ["Web Admins"] }}
 
 {more}"#,
             listen = options.listen,
+            server = options.server,
             more = options.more,
             port = lab.port,
             kerberos = options.kerberos,

@@ -3,11 +3,13 @@
 //! A peer that is not installed is left out, and said so at the end of `cargo xtask test`; with `CI=true` it is a failure.
 
 mod apache;
+mod behind;
 mod browsers;
 mod curl;
 mod demo;
 mod forward_auth;
 mod heimdal;
+mod http2;
 mod java;
 mod lab;
 mod mit;

@@ -7,15 +7,20 @@ use std::time::{Duration, Instant};
 use crate::lab::{ALICE, JOERG, Lab, Options, free_port, here, interop_home, member, present, run, shown, text};
 
 /// A lab with TLS, and where.
-struct Site {
-    lab: Lab,
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
     port: u16,
     /// PEM.
     certificate: String,
 }
 
 impl Site {
-    fn new(checking: &str, providers: &str) -> Self {
+    pub(crate) fn new(checking: &str, providers: &str) -> Self {
+        Self::with_server(checking, providers, "")
+    }
+
+    /// With these lines in `[server]`.
+    pub(crate) fn with_server(checking: &str, providers: &str, server: &str) -> Self {
         let port = free_port();
         let (certificate, key) = made();
         let windows = format!(
@@ -23,6 +28,7 @@ impl Site {
         );
         let options = Options {
             windows: Some(&windows),
+            server,
             listen: &format!(", \"https://127.0.0.1:{port}\""),
             files: &[("web.pem", &certificate), ("web.key", &key)],
             more: "[[tls.certificate]]\ncertificate = \"web.pem\"\nkey = \"web.key\"\n",
@@ -31,11 +37,11 @@ impl Site {
         Self { lab: Lab::with(&options), port, certificate }
     }
 
-    fn negotiate_and_ntlm(checking: &str) -> Self {
+    pub(crate) fn negotiate_and_ntlm(checking: &str) -> Self {
         Self::new(checking, "\"Negotiate\", \"NTLM\"")
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}/", self.port)
     }
 
@@ -44,7 +50,7 @@ impl Site {
     }
 
     /// The JSON log, once it tells of `count` requests.
-    fn log(&self, count: usize) -> Vec<serde_json::Value> {
+    pub(crate) fn log(&self, count: usize) -> Vec<serde_json::Value> {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let files = std::fs::read_dir(self.lab.path("logs")).into_iter().flatten().flatten();
@@ -75,7 +81,7 @@ impl Site {
         }
     }
 
-    fn curl(&self, arguments: &[&str]) -> (String, Output) {
+    pub(crate) fn curl(&self, arguments: &[&str]) -> (String, Output) {
         let mut command = self.lab.peer("curl");
         command
             .args(["-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", &self.authorities()])
@@ -101,7 +107,7 @@ impl Site {
         member(&output, "status")
     }
 
-    fn browse(&self, browser: &str, password: bool) -> String {
+    pub(crate) fn browse(&self, browser: &str, password: bool) -> String {
         let mut command = self.lab.peer("node");
         command.env("IWA_NODE_MODULES", interop_home().join("browser"));
         if password {
@@ -115,16 +121,16 @@ impl Site {
 }
 
 /// A certificate for localhost and its key, in PEM.
-fn made() -> (String, String) {
+pub(crate) fn made() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-fn curl_and_kinit() -> bool {
+pub(crate) fn curl_and_kinit() -> bool {
     present("curl", "/usr/bin/curl") && present("MIT kinit", "/usr/bin/kinit")
 }
 
-fn browsers(what: &str, program: &str) -> bool {
+pub(crate) fn browsers(what: &str, program: &str) -> bool {
     present(what, program) && present("browser drivers", interop_home().join("browser/node_modules/playwright-core"))
 }
 

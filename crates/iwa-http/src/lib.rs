@@ -48,7 +48,7 @@ pub mod system;
 pub use attempts::{AttemptLimits, Attempts};
 pub use authenticator::{Admitted, Authenticator, Outcome, Policy, Ports, Refused};
 pub use challenge::{FinalToken, Provider};
-pub use connection::{Connection, HalfOpen};
+pub use connection::{Connection, HalfOpen, SpeaksFor};
 pub use hosts::HostList;
 pub use iwa_auth::Identity;
 pub use layer::SignInLayer;

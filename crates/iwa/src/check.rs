@@ -14,7 +14,7 @@ use iwa_http::Provider;
 use iwa_http::session::Terms;
 use iwa_wire::explain::{hex, printable};
 
-use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Route, Severity, SignIn, load};
+use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Route, Server, Severity, SignIn, load};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
@@ -114,6 +114,14 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         let reach = if address.ip().is_loopback() { "this machine only" } else { "other machines too" };
         let http2 = if config.offers_http2() { "; HTTP/2 and HTTP/1.1" } else { "; HTTP/1.1" };
         page.line("listen", format_args!("https://{address} ({reach}{http2})"));
+    }
+    let Server { proxy_protocol, trusted_proxies, .. } = &config.server;
+    if !proxy_protocol.0.is_empty() {
+        page.line("relays", format_args!("{proxy_protocol}: must say whose connection they hand on (PROXY protocol)"));
+    }
+    if !trusted_proxies.0.is_empty() {
+        let pins = if config.authentication.policy.proxy_pins_connections { "" } else { "; no NTLM through them" };
+        page.line("proxies", format_args!("{trusted_proxies}: believed whose request they send{pins}"));
     }
     certificates(&mut page, config);
     sign_in(&mut page, config);

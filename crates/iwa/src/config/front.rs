@@ -1,5 +1,9 @@
 //! `[server]`: what clients and the proxies in front of them may speak.
 
+use core::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use iwa_http::Provider;
 
 use super::Config;
@@ -16,7 +20,37 @@ pub(crate) enum Http2 {
     Never,
 }
 
+/// Where proxies are.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Networks(pub(crate) Vec<IpNet>);
+
+impl Networks {
+    /// Whether this is the address of one.
+    pub(crate) fn have(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl<'a> Reading<'a> {
+    /// Proxies that are believed.
+    pub(super) fn front_networks(&self, section: &Section<'a>, key: &'static str) -> Networks {
+        let networks = self.networks(section, key);
+        if networks.iter().any(|network| network.prefix_len() == 0) {
+            self.report.error(
+                section.span(),
+                format!("{key}: every client is in a network of all addresses, and could say that it is somebody else; wanted the proxies' own"),
+            );
+        }
+        Networks(networks)
+    }
+
     pub(super) fn http2(&self, section: &Section<'a>) -> Http2 {
         let words = [("auto", Http2::Auto), ("never", Http2::Never)];
         section.word("http2", &words).map(|word| word.value).unwrap_or_default()

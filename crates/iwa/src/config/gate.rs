@@ -199,7 +199,7 @@ impl<'a> Reading<'a> {
     }
 
     /// `["10.0.0.0/8", "2001:db8::1"]`.
-    fn networks(&self, section: &Section<'a>, key: &'static str) -> Vec<IpNet> {
+    pub(super) fn networks(&self, section: &Section<'a>, key: &'static str) -> Vec<IpNet> {
         let mut networks = Vec::new();
         for At { value, span } in section.strings(key).map(|networks| networks.value).unwrap_or_default() {
             let network = value.parse::<IpNet>().or_else(|_| value.parse::<std::net::IpAddr>().map(IpNet::from));

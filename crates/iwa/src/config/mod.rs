@@ -57,7 +57,7 @@ pub(crate) use admin::Admin;
 pub(crate) use directory::Directory;
 pub(crate) use domain::{Backend, Domain, LdapTls};
 pub(crate) use forward_auth::ForwardAuth;
-pub(crate) use front::Http2;
+pub(crate) use front::{Http2, Networks};
 pub(crate) use gate::SignIn;
 #[cfg(test)]
 pub(crate) use gate::When;
@@ -119,6 +119,10 @@ pub(crate) struct Server {
     pub(crate) listen_tls: Vec<SocketAddr>,
     /// `http2`.
     pub(crate) http2: Http2,
+    /// `proxy-protocol`: relays that say whose connection they hand on.
+    pub(crate) proxy_protocol: Networks,
+    /// `trusted-proxies`: proxies that are believed whose request they send.
+    pub(crate) trusted_proxies: Networks,
 }
 
 /// `[tls]`.

@@ -147,8 +147,10 @@ impl<'a> Reading<'a> {
             ),
         }
         let http2 = self.http2(&section);
+        let proxy_protocol = self.front_networks(&section, "proxy-protocol");
+        let trusted_proxies = self.front_networks(&section, "trusted-proxies");
         section.finish();
-        Server { listen, listen_tls, http2 }
+        Server { listen, listen_tls, http2, proxy_protocol, trusted_proxies }
     }
 
     fn authentication(&self, section: Section<'a>, have: Have<'_>, server: &Server) -> Authentication {

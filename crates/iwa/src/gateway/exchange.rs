@@ -1,7 +1,7 @@
 //! One request and its answer, as the logs are told.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use http::{HeaderMap, Method, Uri, Version};
@@ -18,7 +18,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) begun: UnixTime,
     /// From then until the answer's head was ready.
     pub(crate) taken: Duration,
+    /// The client; port 0 is one that is not known.
     pub(crate) client: SocketAddr,
+    /// Whoever in front says that the client is this one, and is believed.
+    pub(crate) by: Option<IpAddr>,
     pub(crate) server: SocketAddr,
     /// The number of the request on its connection, from 1.
     pub(crate) on_connection: u64,

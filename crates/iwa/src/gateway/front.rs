@@ -1,4 +1,13 @@
 //! Who is in front of the server: the client, or a proxy that speaks for it; and what the client asked that front for.
+//!
+//! | the connection comes from | who the client is |
+//! |---|---|
+//! | anybody | the connection's other end; `X-Forwarded-*` and `Forwarded` say nothing |
+//! | `proxy-protocol` of `[server]` | whom the PROXY header names, for the whole connection |
+//! | `trusted-proxies` of `[server]` | whom `X-Forwarded-For` or `Forwarded` name, request by request |
+//!
+//! Headers of proxies from anybody still keep NTLM from such a connection (`iwa_http`): nobody gains by sending them, and a proxy
+//! that nobody told us of is seen by them.
 
 use core::net::IpAddr;
 
@@ -7,13 +16,21 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Version};
 use iwa_auth::reject::Malformed;
-use iwa_http::Connection;
+use iwa_http::{Connection, SpeaksFor};
+
+use super::Gateway;
+use super::forwarded;
+use super::site::Site;
 
 /// Where one request comes from. Nothing in it was claimed by anybody who is not trusted to say so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Front<'a> {
     /// The client's address.
     pub(crate) client: IpAddr,
+    /// Its port; 0 if nobody says.
+    pub(crate) port: u16,
+    /// Whoever says that it is this client, if it is not the client itself.
+    pub(crate) by: Option<IpAddr>,
     /// Whether the client's own connection is TLS.
     pub(crate) secure: bool,
     /// The host that the client asked for, with its port if it said one; empty if it said none (HTTP/1.0).
@@ -21,10 +38,42 @@ pub(crate) struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    /// Of a request that came over this connection.
-    pub(crate) fn of(connection: &Connection, request: &'a Parts) -> Result<Self, Malformed> {
+    /// Of a request that came over this connection, which is told of it.
+    pub(crate) fn of(
+        gateway: &Gateway,
+        site: &Site,
+        connection: &Connection,
+        request: &'a Parts,
+    ) -> Result<Self, Malformed> {
         let host = host(connection, request)?;
-        Ok(Self { client: connection.peer().ip().to_canonical(), secure: connection.is_tls(), host })
+        let peer = connection.peer();
+        let trusted = &site.config.server.trusted_proxies;
+        let itself = Self {
+            client: peer.ip().to_canonical(),
+            port: peer.port(),
+            by: connection.relay().map(|relay| relay.ip().to_canonical()),
+            secure: connection.is_secure(),
+            host,
+        };
+        if !trusted.have(peer.ip()) {
+            return Ok(itself);
+        }
+        let said = forwarded::read(&request.headers, trusted)?;
+        let secure = said.secure.unwrap_or(false);
+        if connection.speaks_for(SpeaksFor { client: said.client, secure }) {
+            let count = gateway.metrics.multiplexed();
+            let pins = site.config.authentication.policy.proxy_pins_connections;
+            let claim = if pins { ", although proxy-pins-connections says that it does not" } else { "" };
+            tracing::warn!(
+                proxy = %itself.client, count,
+                "a proxy sends requests of several clients over one connection{claim}: nobody is signed in by that connection, and NTLM is refused on it"
+            );
+        }
+        let host = said.host.unwrap_or(host);
+        Ok(match said.client {
+            Some((client, port)) => Self { client, port: port.unwrap_or(0), by: Some(itself.client), secure, host },
+            None => Self { secure, host, ..itself },
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request: read, decide, answer, record. Whatever happens, it fails closed and alone.
 
 use core::future::poll_fn;
+use core::net::SocketAddr;
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::time::Duration;
@@ -31,7 +32,7 @@ use super::own;
 use super::pages;
 use super::path::Path;
 use super::proxy::Reply;
-use super::site::{Content, Visitor};
+use super::site::{Content, Site, Visitor};
 use super::strict::Wire;
 use super::templates::Templates;
 
@@ -51,11 +52,13 @@ pub(crate) async fn handle(
     if request.version == Version::HTTP_2 {
         http2::join_cookies(&mut request.headers);
     }
+    let site = gateway.site();
+    let front = Front::of(&gateway, &site, &connection, &request);
     let mut body = Some(body);
     let mut answer = match malformed() {
         // Nothing of it went anywhere yet.
         Some(why) => Answer::malformed(id, Malformed::Header(why)),
-        None => match unless_it_panics(answer(&gateway, &connection, id, &request, &mut body)).await {
+        None => match unless_it_panics(answer(&gateway, &site, &connection, &front, id, &request, &mut body)).await {
             Some(answer) => answer,
             None => Answer { close: true, ..Answer::refused(id, Internal::Panic.into()) },
         },
@@ -75,7 +78,12 @@ pub(crate) async fn handle(
         id,
         begun,
         taken: clock.elapsed(),
-        client: behalf.map_or_else(|| connection.peer(), |behalf| behalf.client),
+        client: match (behalf, &front) {
+            (Some(behalf), _) => behalf.client,
+            (None, Ok(front)) => SocketAddr::new(front.client, front.port),
+            (None, Err(_)) => connection.peer(),
+        },
+        by: front.as_ref().map_or(None, |front| front.by),
         server: connection.local(),
         on_connection: behalf.map_or_else(|| connection.requests(), |behalf| behalf.on_connection),
         method: behalf.map_or(&request.method, |behalf| &behalf.method),
@@ -194,14 +202,16 @@ impl Answer {
 
 async fn answer(
     gateway: &Gateway,
+    site: &Site,
     connection: &Connection,
+    front: &Result<Front<'_>, Malformed>,
     id: RequestId,
     request: &Parts,
     body: &mut Option<Incoming>,
 ) -> Answer {
-    let front = match Front::of(connection, request) {
+    let front = match front {
         Ok(front) => front,
-        Err(malformed) => return Answer::malformed(id, malformed),
+        Err(malformed) => return Answer::malformed(id, malformed.clone()),
     };
     let path = match Path::read(request.uri.path()) {
         Ok(path) => path,
@@ -211,11 +221,10 @@ async fn answer(
             return Answer { note, ..Answer::of(pages::refusal(status, id, None), status) };
         }
     };
-    let site = gateway.site();
     let asked = Asked {
         id,
         connection,
-        front: &front,
+        front,
         method: &request.method,
         path: &path,
         version: request.version,

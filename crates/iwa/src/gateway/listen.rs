@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use iwa_auth::ChannelBindings;
 use iwa_http::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,7 @@ use super::Gateway;
 use super::handle::handle;
 use super::http2;
 use super::patience::Patience;
+use super::proxy_protocol::{self, Told};
 use super::strict::{Strict, Wire};
 use super::systemd::Given;
 use super::tls::speaks_http2;
@@ -135,9 +137,12 @@ async fn accept(
                 let (over, mut stop, place) = (listener.over, stop.clone(), Place::new(graceful.watcher(), permit));
                 tokio::spawn(async move {
                     let _open = gateway.metrics.connection();
+                    let mut stream = stream;
+                    let local = prepare(&stream, peer);
+                    let Some(ends) = ends(&gateway, &mut stream, peer, local, &limits, &mut stop).await else { return };
                     match over {
-                        Over::Clear => clear(gateway, stream, peer, &limits, &mut stop, place).await,
-                        Over::Tls => tls(gateway, stream, peer, &limits, &mut stop, place).await,
+                        Over::Clear => connection(gateway, stream, ends.connection(None), &limits, &mut stop, place).await,
+                        Over::Tls => tls(gateway, stream, ends, &limits, &mut stop, place).await,
                     }
                 });
             }
@@ -163,28 +168,72 @@ impl Place {
     }
 }
 
-async fn clear(
-    gateway: Arc<Gateway>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    limits: &Limits,
-    stop: &mut watch::Receiver<bool>,
-    place: Place,
-) {
-    let local = prepare(&stream, peer);
-    connection(gateway, stream, Connection::plain(peer, local), limits, stop, place).await;
+/// The two ends of a connection, and who said so if it is not the kernel.
+struct Ends {
+    client: SocketAddr,
+    server: SocketAddr,
+    /// With whether the client's TLS ended there.
+    relay: Option<(SocketAddr, bool)>,
 }
 
-/// As [`clear`], after a TLS handshake, which a server that stops does not wait for.
+impl Ends {
+    fn connection(self, tls: Option<ChannelBindings>) -> Connection {
+        let connection = match tls {
+            Some(bindings) => Connection::tls(self.client, self.server, bindings),
+            None => Connection::plain(self.client, self.server),
+        };
+        match self.relay {
+            Some((relay, secure)) => connection.relayed(relay, secure),
+            None => connection,
+        }
+    }
+}
+
+/// Whose connection it is. A relay that has to say so and does not gets no answer.
+async fn ends(
+    gateway: &Gateway,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    limits: &Limits,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Ends> {
+    let own = Ends { client: peer, server: local, relay: None };
+    if !gateway.site().config.server.proxy_protocol.have(peer.ip()) {
+        return Some(own);
+    }
+    let told = tokio::select! {
+        () = stopped(stop) => return None,
+        told = tokio::time::timeout(limits.header_timeout, proxy_protocol::read(stream)) => told,
+    };
+    match told {
+        Ok(Ok(Told::Own)) => Some(own),
+        Ok(Ok(Told::Of { client, server, secure })) => Some(Ends { client, server, relay: Some((peer, secure)) }),
+        Ok(Err(nothing @ (proxy_protocol::Refused::Nothing | proxy_protocol::Refused::Io(_)))) => {
+            tracing::debug!(relay = %peer, "no PROXY header: {nothing}");
+            None
+        }
+        Ok(Err(why)) => {
+            tracing::warn!(relay = %peer, "no PROXY header, which proxy-protocol of [server] wants from there: {why}; the connection is cut");
+            None
+        }
+        Err(_) => {
+            let seconds = limits.header_timeout.as_secs();
+            tracing::warn!(relay = %peer, seconds, "no PROXY header in time, which proxy-protocol of [server] wants from there; the connection is cut");
+            None
+        }
+    }
+}
+
+/// Over TLS, for whose handshake a server that stops does not wait.
 async fn tls(
     gateway: Arc<Gateway>,
     stream: TcpStream,
-    peer: SocketAddr,
+    ends: Ends,
     limits: &Limits,
     stop: &mut watch::Receiver<bool>,
     place: Place,
 ) {
-    let local = prepare(&stream, peer);
     let Some(certificates) = gateway.site().certificates.clone() else { return };
     let accepted = tokio::select! {
         () = stopped(stop) => return,
@@ -192,7 +241,7 @@ async fn tls(
     };
     match accepted {
         Ok((stream, bindings)) => {
-            let over_tls = Connection::tls(peer, local, bindings);
+            let over_tls = ends.connection(Some(bindings));
             if speaks_http2(&stream) {
                 http2::serve(gateway, stream, over_tls, limits, stop, place).await;
             } else {
@@ -200,7 +249,7 @@ async fn tls(
             }
         }
         // Every port scan is one; the operator asks for it who looks for a client's trouble.
-        Err(why) => tracing::debug!(client = %peer, "no TLS connection: {why}"),
+        Err(why) => tracing::debug!(client = %ends.client, "no TLS connection: {why}"),
     }
 }
 

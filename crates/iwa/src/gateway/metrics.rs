@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     seconds: [Histogram; MECHANISMS.len()],
     refusals: Family<Why, Counter>,
     unbound: Counter,
+    multiplexed: Counter,
     logons: Family<Outcome, Counter>,
     logon_seconds: Histogram,
     /// Why the authority that was asked last could not answer.
@@ -92,6 +93,7 @@ impl Default for Metrics {
         let seconds = Family::<Of, Histogram, Buckets>::new_with_constructor(Buckets);
         let (refusals, logons) = (Family::<Why, Counter>::default(), Family::<Outcome, Counter>::default());
         let (unbound, logon_seconds, states) = (Counter::default(), Buckets.new_metric(), States::default());
+        let multiplexed = Counter::default();
         let mut registry = Registry::with_prefix("iwa");
         registry.register("requests", "Requests answered, by how they were signed in", requests.clone());
         registry.register(
@@ -108,6 +110,11 @@ impl Default for Metrics {
             "unbound",
             "Sign-ins that extended protection let in and token-checking = \"require\" would not",
             unbound.clone(),
+        );
+        registry.register(
+            "multiplexed_connections",
+            "Connections over which a proxy of trusted-proxies sent requests of several clients",
+            multiplexed.clone(),
         );
         registry.register("logons", "NTLM responses and passwords that an authority was asked about", logons.clone());
         registry.register("logon_duration_seconds", "How long an authority took to answer", logon_seconds.clone());
@@ -130,6 +137,7 @@ impl Default for Metrics {
             seconds,
             refusals,
             unbound,
+            multiplexed,
             logons,
             logon_seconds,
             trouble: ArcSwapOption::empty(),
@@ -204,6 +212,13 @@ impl Metrics {
         if exchange.unbound.is_some() {
             self.unbound.inc();
         }
+    }
+}
+
+impl Metrics {
+    /// Counts a connection over which several clients came; how many by now.
+    pub(crate) fn multiplexed(&self) -> u64 {
+        self.multiplexed.inc() + 1
     }
 }
 

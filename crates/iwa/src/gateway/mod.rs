@@ -10,7 +10,7 @@
 //! | one handshake, then a sealed cookie; signing out | [`session`] |
 //! | how long the head of a request may take | [`patience`] |
 //! | where each request ends, read in one way only; the stream that holds hyper to it | [`framing`], [`strict`] |
-//! | who is in front: the client, or a proxy that speaks for it | [`front`] |
+//! | who is in front: the client, or a proxy that speaks for it | [`front`], [`forwarded`], [`proxy_protocol`] |
 //! | one request, whatever happens; who asks and whether they may | [`handle`], [`decide`] |
 //! | what an answer carries | [`body`] |
 //! | who is asked to sign in, and how | [`gate`] |
@@ -43,6 +43,7 @@ pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod forward_auth;
+pub(crate) mod forwarded;
 pub(crate) mod framing;
 pub(crate) mod front;
 pub(crate) mod gate;
@@ -61,6 +62,7 @@ pub(crate) mod pages;
 pub(crate) mod path;
 pub(crate) mod patience;
 pub(crate) mod proxy;
+pub(crate) mod proxy_protocol;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod session;

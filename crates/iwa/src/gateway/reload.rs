@@ -150,8 +150,8 @@ fn report(result: Result<Result<(), Problem>, tokio::task::JoinError>) {
 
 fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     let mut changed = Vec::new();
-    if before.server != now.server {
-        changed.push("[server]");
+    if (&before.server.listen, &before.server.listen_tls) != (&now.server.listen, &now.server.listen_tls) {
+        changed.push("listen of [server]");
     }
     if before.limits != now.limits {
         changed.push("[limits]");

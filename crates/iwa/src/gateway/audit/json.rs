@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `time`, `id`, `ms` | when the request came; its name, which stands on the client's page too; how long it took |
 //! | `client`, `server`, `onConnection` | both addresses; the how manieth request of its connection it was |
+//! | `by` | the proxy in front that says who the client is, and is believed |
 //! | `method`, `url`, `version` | the request |
 //! | `status`, `substatus`, `win32` | the answer, as IIS counts |
 //! | `user`, `sid`, `mechanism`, `proof` | who it is; whether this `request` proved it, or the `connection` or a `session` did earlier |
@@ -31,7 +32,11 @@ pub(super) fn write(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     let line = Line {
         time: time(exchange.begun),
         id: exchange.id.to_string(),
-        client: exchange.client.to_string(),
+        client: match exchange.client {
+            unknown if unknown.port() == 0 => unknown.ip().to_string(),
+            client => client.to_string(),
+        },
+        by: exchange.by.map(|by| by.to_string()),
         server: exchange.server.to_string(),
         on_connection: exchange.on_connection,
         method: safe(exchange.method.as_str()),
@@ -78,6 +83,8 @@ struct Line<'a> {
     time: String,
     id: String,
     client: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     server: String,
     on_connection: u64,
     method: String,

@@ -84,6 +84,7 @@ impl Request {
             begun: self.begun,
             taken: Duration::from_micros(12_345),
             client: "[::ffff:192.0.2.7]:50000".parse().unwrap(),
+            by: None,
             server: "127.0.0.1:8080".parse().unwrap(),
             on_connection: 1,
             method: &self.method,

@@ -61,7 +61,7 @@ fn negotiate(token: &[u8]) -> (&'static str, String) {
     ("authorization", format!("Negotiate {}", STANDARD.encode(token)))
 }
 
-fn ntlm() -> (&'static str, String) {
+pub(super) fn ntlm() -> (&'static str, String) {
     use iwa_wire::ntlm::{Flags, Negotiate};
     let mut token = Vec::new();
     let flags = Flags::UNICODE | Flags::NTLM | Flags::EXTENDED_SESSIONSECURITY;

@@ -4,6 +4,7 @@ mod admin;
 mod domain;
 mod forward_auth;
 mod frames;
+mod front;
 mod gate;
 mod http2;
 mod identity;

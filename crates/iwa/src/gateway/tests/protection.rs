@@ -257,7 +257,7 @@ async fn get(client: &mut Client, scheme: &str, token: &[u8]) -> String {
 }
 
 /// As curl answers a CHALLENGE (no MIC), and with the bindings of the test.
-fn authenticate(challenge: &[u8], bindings: Option<[u8; 16]>) -> Vec<u8> {
+pub(super) fn authenticate(challenge: &[u8], bindings: Option<[u8; 16]>) -> Vec<u8> {
     assert!(challenge.starts_with(b"NTLMSSP\0"), "{:?}", MessageType::Challenge);
     let asked = Challenge::parse(challenge).expect("a CHALLENGE");
     let mut pairs = Vec::new();

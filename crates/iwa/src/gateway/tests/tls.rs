@@ -91,6 +91,21 @@ pub(super) async fn stream_over_tls(
     trusted: &[&Pem],
     alpn: &[&[u8]],
 ) -> Result<TlsStream<TcpStream>, std::io::Error> {
+    let address = server.running.addresses().last().expect("an address");
+    handshake(TcpStream::connect(address).await?, name, trusted, alpn).await
+}
+
+/// The same over a stream on which something was said before.
+pub(super) async fn over_tls_of(stream: TcpStream, name: &str, trusted: &[&Pem]) -> Result<Client, std::io::Error> {
+    Ok(Client(Box::new(handshake(stream, name, trusted, &[b"http/1.1"]).await?)))
+}
+
+async fn handshake(
+    stream: TcpStream,
+    name: &str,
+    trusted: &[&Pem],
+    alpn: &[&[u8]],
+) -> Result<TlsStream<TcpStream>, std::io::Error> {
     let mut roots = RootCertStore::empty();
     for pem in trusted {
         roots.add(pem.der()).expect("a root");
@@ -102,8 +117,6 @@ pub(super) async fn stream_over_tls(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let address = server.running.addresses().last().expect("an address");
-    let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
