@@ -60,7 +60,9 @@ impl<'a> Front<'a> {
         }
         let said = forwarded::read(&request.headers, trusted)?;
         let secure = said.secure.unwrap_or(false);
-        if connection.speaks_for(SpeaksFor { client: said.client, secure }) {
+        // Questions about others' requests are of many, and are not asked for themselves.
+        let question = request.uri.path().starts_with(QUESTIONS);
+        if !question && connection.speaks_for(SpeaksFor { client: said.client, secure }) {
             let count = gateway.metrics.multiplexed();
             let pins = site.config.authentication.policy.proxy_pins_connections;
             let claim = if pins { ", although proxy-pins-connections says that it does not" } else { "" };
@@ -76,6 +78,9 @@ impl<'a> Front<'a> {
         })
     }
 }
+
+/// Where proxies ask about requests of others ([`super::forward_auth`]).
+const QUESTIONS: &str = "/.iwa/auth";
 
 /// The host that a request is for. RFC 9112 3.2, RFC 9113 8.3.1.
 fn host<'a>(connection: &Connection, request: &'a Parts) -> Result<&'a str, Malformed> {

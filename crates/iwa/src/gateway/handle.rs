@@ -83,7 +83,10 @@ pub(crate) async fn handle(
             (None, Ok(front)) => SocketAddr::new(front.client, front.port),
             (None, Err(_)) => connection.peer(),
         },
-        by: front.as_ref().map_or(None, |front| front.by),
+        by: match (behalf, &front) {
+            (Some(_), _) => Some(connection.peer().ip().to_canonical()),
+            (None, front) => front.as_ref().map_or(None, |front| front.by),
+        },
         server: connection.local(),
         on_connection: behalf.map_or_else(|| connection.requests(), |behalf| behalf.on_connection),
         method: behalf.map_or(&request.method, |behalf| &behalf.method),

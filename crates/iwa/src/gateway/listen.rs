@@ -141,7 +141,9 @@ async fn accept(
                     let local = prepare(&stream, peer);
                     let Some(ends) = ends(&gateway, &mut stream, peer, local, &limits, &mut stop).await else { return };
                     match over {
-                        Over::Clear => connection(gateway, stream, ends.connection(None), &limits, &mut stop, place).await,
+                        Over::Clear => {
+                            connection(gateway, stream, ends.connection(None), &limits, &mut stop, place).await
+                        }
                         Over::Tls => tls(gateway, stream, ends, &limits, &mut stop, place).await,
                     }
                 });

@@ -79,7 +79,8 @@ pub(crate) async fn answer(gateway: &Gateway, site: &Site, asked: &Asked<'_>, qu
     if again {
         headers.to_mut().remove(AUTHORIZATION);
     }
-    let front = Front { client: original.client, secure: original.secure, host: original.host };
+    let front =
+        Front { client: original.client, port: 0, by: Some(asks), secure: original.secure, host: original.host };
     let inner = Asked {
         id: asked.id,
         connection: &connection,

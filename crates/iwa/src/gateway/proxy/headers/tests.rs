@@ -2,8 +2,13 @@ use http::Request;
 
 use super::*;
 
-const FRONT: Front<'_> =
-    Front { client: IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 7)), secure: true, host: "web.example.test" };
+const FRONT: Front<'_> = Front {
+    client: IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 7)),
+    port: 0,
+    by: None,
+    secure: true,
+    host: "web.example.test",
+};
 
 fn sent(lines: &[(&str, &str)]) -> HeaderMap {
     sent_where(lines, Ours { windows: true, basic: true })
@@ -125,7 +130,7 @@ fn via_tells_of_all_who_handed_the_request_on() {
 fn an_ipv6_client_is_quoted_and_a_host_cannot_break_out_of_its_quotes() {
     let mut headers = HeaderMap::new();
     let client = "2001:db8::1".parse().unwrap();
-    forwarded(&Front { client, secure: false, host: "a\";for=x;b=\"\\" }, &mut headers);
+    forwarded(&Front { client, port: 0, by: None, secure: false, host: "a\";for=x;b=\"\\" }, &mut headers);
     assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::1]\";proto=http;host=\"a;for=x;b=\""]);
     assert_eq!(all(&headers, "x-forwarded-for"), ["2001:db8::1"]);
 }
