@@ -66,8 +66,17 @@ pub(crate) enum Proved {
 }
 
 impl Proved {
-    /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Request, Self::Connection];
+    /// All of them, each at its [`place`](Self::place).
+    pub(crate) const ALL: [Self; 3] = [Self::Request, Self::Connection, Self::Session];
+
+    /// Where it stands among them.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Request => 0,
+            Self::Connection => 1,
+            Self::Session => 2,
+        }
+    }
 
     /// One word, for logs.
     pub(crate) const fn name(self) -> &'static str {

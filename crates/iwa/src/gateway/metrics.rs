@@ -197,9 +197,9 @@ impl Metrics {
             Some(Mechanism::Ntlm) => 2,
             Some(Mechanism::Basic) => 3,
         };
-        let proved = PROVED.iter().position(|proved| *proved == exchange.proved).unwrap_or_default();
         let class = usize::from(exchange.status.http.as_u16() / 100).clamp(1, CLASSES) - 1;
-        let counter = self.requests.get(mechanism).and_then(|proved_by| proved_by.get(proved)?.get(class));
+        let counter =
+            self.requests.get(mechanism).and_then(|proved_by| proved_by.get(exchange.proved.place())?.get(class));
         if let Some(counter) = counter {
             counter.inc();
         }
@@ -281,3 +281,19 @@ const STATUS: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const CLASSES: usize = 5;
 /// Upper ends of the buckets, in seconds: from a ticket that is verified here to a domain controller that hangs.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_be_known_is_counted_under_its_own_name() {
+        for (place, proved) in Proved::ALL.into_iter().enumerate() {
+            assert_eq!(proved.place(), place, "{proved:?}");
+        }
+        let text = Metrics::default().text(Now::default());
+        for proof in Proved::ALL.map(Proved::name) {
+            assert!(text.contains(&format!("mechanism=\"Kerberos\",proof=\"{proof}\",status=\"2xx\"")), "{text}");
+        }
+    }
+}
