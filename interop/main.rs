@@ -10,6 +10,7 @@ mod demo;
 mod forward_auth;
 mod heimdal;
 mod http2;
+mod identity;
 mod java;
 mod lab;
 mod mit;

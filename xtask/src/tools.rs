@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("default-jdk-headless", "/usr/bin/javac"),
     ("python3-gssapi", "/usr/lib/python3/dist-packages/gssapi/__init__.py"),
     ("python3-dev", "/usr/include/python3.11/Python.h"),
+    ("python3-jwt", "/usr/lib/python3/dist-packages/jwt/__init__.py"),
     ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     ("npm", "/usr/bin/npm"),
     // The Active Directory of interop/ad.

@@ -149,11 +149,19 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         }
         let policy = route.policy(&config.authentication.policy);
         sign_in_here(&mut page, route, &config.authentication.policy);
+        if route.proxy.is_some() {
+            page.more(told(&route.told));
+        }
         rules(&mut page, &route.rules, policy.anonymous);
     }
     let pages: Vec<_> = config.pages.names().collect();
     if !pages.is_empty() {
         page.line("pages", format_args!("your own for {}", pages.join(", ")));
+    }
+    if let Some(jwt) = &config.jwt {
+        let (algorithm, keys) = (jwt.algorithm.name(), jwt.keys.display());
+        let rotate = crate::explain::duration(jwt.rotate);
+        page.line("tokens", format_args!("{algorithm}, by {}; keys in {keys}, another every {rotate}", printable(&jwt.issuer)));
     }
     forward_auth(&mut page, config);
     sessions(&mut page, config);
@@ -247,6 +255,21 @@ fn certificates(page: &mut Page, config: &Config) {
             page.more("for every name that no other has");
         }
     }
+}
+
+/// What a route's application is told of its visitors.
+fn told(told: &Told) -> String {
+    let headers = told.headers.clone().unwrap_or_else(|| Preset::XRemoteUser.headers());
+    let groups = |template: &Template| template.has(Hole::Groups) && told.groups.is_none();
+    let headers = headers.iter().filter(|(_, template)| !groups(template));
+    let mut said: Vec<_> = headers.map(|(name, template)| format!("{name}: {}", printable(&template.to_string()))).collect();
+    if let Some(Some(token)) = &told.token {
+        said.push(format!("{}: a token for {}", token.header, printable(&token.audience)));
+    }
+    if said.is_empty() {
+        return "the application is not told who its visitors are".to_owned();
+    }
+    format!("the application is told {}", said.join(", "))
 }
 
 /// What a route has in place of the site's way to sign in.

@@ -4,6 +4,7 @@ mod directory;
 mod domain;
 mod forward_auth;
 mod gate;
+mod identity;
 mod sample;
 mod session;
 

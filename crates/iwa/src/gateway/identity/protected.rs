@@ -124,6 +124,7 @@ pub(crate) const WELL_KNOWN: &[&str] = &[
     // oauth2-proxy, Traefik, Jenkins.
     "X-Forwarded-User",
     "X-Forwarded-Email",
+    "X-Forwarded-Mail",
     "X-Forwarded-Name",
     "X-Forwarded-DisplayName",
     "X-Forwarded-Groups",
@@ -145,6 +146,8 @@ pub(crate) const WELL_KNOWN: &[&str] = &[
     "X-User-Name",
     "X-Email",
     "X-Groups",
+    "X-Role",
+    "X-Usergroup",
     // Grafana, Gitea.
     "X-WebAuth-*",
     "X-Authenticated-*",

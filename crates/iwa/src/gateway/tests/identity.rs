@@ -12,6 +12,8 @@ use crate::config::{Config, Proxy, Route};
 use crate::gateway::authorize::Rule;
 use crate::gateway::domain::tests::{FakeLogon, joined_with};
 use crate::gateway::identity::groups::{Entry, Groups};
+use crate::gateway::identity::jwt::{JwtConfig, TokenTold};
+use crate::gateway::identity::keys::Algorithm;
 use crate::gateway::identity::template::Template;
 use crate::gateway::identity::value::Encoding;
 use crate::gateway::identity::{Preset, Told};
@@ -358,4 +360,45 @@ async fn a_name_that_is_not_resolved_is_503_and_not_a_group_less() {
     names::resolve(&site.groups, &site.domains).await;
     assert_eq!(was_told(&asks(&server, BASIC).await.1, "x-groups"), ["admins,corp\\suspended"]);
     server.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_public_keys_are_there_for_everybody_and_nothing_else_is() {
+    let files = super::Directory::new("jwks");
+    let jwt = JwtConfig {
+        keys: files.0.join("jwt"),
+        algorithm: Algorithm::default(),
+        issuer: "https://web.example.test".into(),
+        lifetime: JwtConfig::LIFETIME,
+        rotate: JwtConfig::ROTATE,
+    };
+    let header = HeaderName::from_static("x-token");
+    let told = Told { token: Some(Some(TokenTold { audience: "app".into(), header })), ..told(&[]) };
+    let server = gateway(alice(), &Fake::answering(Ok(None)), told, |config| config.jwt = Some(jwt)).await;
+    let mut client = server.connect().await;
+    let (head, body) = client.get("/.iwa/jwks.json", "").await;
+    assert_eq!((status(&head), header_of(&head, "content-type")), ("200", "application/jwk-set+json"), "{head}");
+    assert_eq!(header_of(&head, "cache-control"), "public, max-age=3600");
+    let set: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let keys = set["keys"].as_array().expect("a list");
+    assert_eq!(keys.len(), 1);
+    let members: Vec<_> = keys[0].as_object().expect("a key").keys().map(String::as_str).collect();
+    assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"], "and no private part");
+    client.send("POST /.iwa/jwks.json HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(status(&client.answer().await.0), "405");
+    // The same visitor over two requests, another one without a token, and what they may have written themselves.
+    let (_, first) = asks(&server, &format!("X-Token: mallory\r\nX_Token: mallory\r\n{BASIC}")).await;
+    let (_, second) = asks(&server, BASIC).await;
+    assert_eq!(was_told(&first, "x-token").len(), 1, "{first}");
+    assert_eq!(was_told(&first, "x-token"), was_told(&second, "x-token"), "signed once");
+    let (_, nobody) = asks(&server, "X-Token: mallory\r\n").await;
+    assert!(!nobody.contains("token"), "{nobody}");
+    server.running.stop().await;
+    let server = simple(alice(), Told::default()).await;
+    assert_eq!(status(&server.connect().await.get("/.iwa/jwks.json", "").await.0), "404");
+    server.running.stop().await;
+}
+
+fn header_of<'a>(head: &'a str, name: &str) -> &'a str {
+    header(head, name).unwrap_or_default()
 }
