@@ -20,6 +20,8 @@ use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, dec
 use crate::gateway::certificate::Served;
 use crate::gateway::domain;
 use crate::gateway::gate::Instead;
+use crate::gateway::identity::template::{Hole, Template};
+use crate::gateway::identity::{Preset, Told};
 use crate::gateway::mapping::Whose;
 use crate::gateway::names::{self, Resolved};
 use crate::gateway::terminators::Terminator;
@@ -160,8 +162,11 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     }
     if let Some(jwt) = &config.jwt {
         let (algorithm, keys) = (jwt.algorithm.name(), jwt.keys.display());
-        let rotate = crate::explain::duration(jwt.rotate);
-        page.line("tokens", format_args!("{algorithm}, by {}; keys in {keys}, another every {rotate}", printable(&jwt.issuer)));
+        let rotate = time(jwt.rotate);
+        page.line(
+            "tokens",
+            format_args!("{algorithm}, by {}; keys in {keys}, another every {rotate}", printable(&jwt.issuer)),
+        );
     }
     forward_auth(&mut page, config);
     sessions(&mut page, config);
@@ -262,7 +267,8 @@ fn told(told: &Told) -> String {
     let headers = told.headers.clone().unwrap_or_else(|| Preset::XRemoteUser.headers());
     let groups = |template: &Template| template.has(Hole::Groups) && told.groups.is_none();
     let headers = headers.iter().filter(|(_, template)| !groups(template));
-    let mut said: Vec<_> = headers.map(|(name, template)| format!("{name}: {}", printable(&template.to_string()))).collect();
+    let mut said: Vec<_> =
+        headers.map(|(name, template)| format!("{name}: {}", printable(&template.to_string()))).collect();
     if let Some(Some(token)) = &told.token {
         said.push(format!("{}: a token for {}", token.header, printable(&token.audience)));
     }

@@ -80,7 +80,8 @@ keys = "jwt"
         ]
     );
     let page = crate::check::in_words(std::path::Path::new("iwa.toml"), &config);
-    for wanted in ["told x-who: {user}, x-jwt-assertion: a token for a", "ES256, by https://web.example.test; keys in "] {
+    for wanted in ["told x-who: {user}, x-jwt-assertion: a token for a", "ES256, by https://web.example.test; keys in "]
+    {
         assert!(page.contains(wanted), "{wanted}\n{page}");
     }
 }
