@@ -311,7 +311,14 @@ impl Authenticator {
         }
     }
 
-    /// Whether all requests of the connection are one client's, as far as this request shows it.
+    /// Whether a connection can be somebody's: all its requests are one client's, as far as this request shows it.
+    ///
+    /// # Errors
+    /// They may be several clients', or stand each for itself, and why.
+    pub fn one_client(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Result<(), Reason> {
+        Ok(self.of_one_client(connection, version, headers)?)
+    }
+
     fn of_one_client(&self, connection: &Connection, version: Version, headers: &HeaderMap) -> Result<(), Forbidden> {
         if let Some(why) = connection.for_one_request() {
             return Err(Forbidden::NotOnThisConnection { why });

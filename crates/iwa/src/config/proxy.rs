@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) host: HostHeader,
     /// `strip-path`: requests go on without the path of the route.
     pub(crate) strip_path: bool,
+    /// `pass-through`: the application signs its visitors in by itself, and each has a connection of their own to it.
+    pub(crate) pass_through: bool,
     /// `request-id`: the header line that names the request; `None` for `""`.
     pub(crate) request_id: Option<HeaderName>,
     /// `ca`: authorities in PEM; `None` are those of the system.
@@ -98,6 +100,7 @@ impl Default for Settings {
         Self {
             host: HostHeader::Preserve,
             strip_path: false,
+            pass_through: false,
             request_id: Some(HeaderName::from_static("x-request-id")),
             ca: None,
             certificate: None,
@@ -160,6 +163,9 @@ impl<'a> Reading<'a> {
         }
         if let Some(strip) = section.boolean("strip-path") {
             settings.strip_path = strip.value;
+        }
+        if let Some(pass_through) = section.boolean("pass-through") {
+            settings.pass_through = pass_through.value;
         }
         if let Some(name) = section.parsed("request-id", "the name of a header line, or \"\" for none", |text| {
             if text.is_empty() { Ok(None) } else { text.parse().map(Some) }

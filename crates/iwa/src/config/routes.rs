@@ -44,9 +44,9 @@ impl<'a> Reading<'a> {
                 dir
             });
             let proxy = self.proxy(&section);
-            let session = self.session(section.section("session"), have.sessions);
+            let mut session = self.session(section.section("session"), have.sessions);
             let outbound = self.outbound(&section, proxy.is_some(), names, have);
-            let sign_in = self.sign_in(&section, have, authentication);
+            let mut sign_in = self.sign_in(&section, have, authentication);
             let told = self.told(section.section("identity"), names, have);
             let inherit = section.boolean("inherit").is_none_or(|inherit| inherit.value);
             let mut rules = Vec::new();
@@ -57,6 +57,26 @@ impl<'a> Reading<'a> {
                         rules.push(At { value: rule, span });
                     }
                 }
+            }
+            if proxy.as_ref().is_some_and(|proxy| proxy.settings.pass_through) {
+                let (off, rest) = (sign_in.off, SignIn { off: None, anonymous: None, ..sign_in.clone() });
+                if off == Some(false) || rest != SignIn::default() {
+                    self.report.error(
+                        section.span(),
+                        "[route.upstream]: with `pass-through` the application signs its visitors in, and nobody does so here: leave \
+                         out what says how they sign in on this route",
+                    );
+                }
+                if outbound.is_some() {
+                    self.report.error(
+                        section.span(),
+                        "[route.outbound]: with `pass-through` visitors sign in to the application by themselves, and nobody does so for \
+                         them",
+                    );
+                }
+                // What is said above of signing in is not for this route either.
+                sign_in = SignIn { off: Some(true), anonymous: Some(true), ..SignIn::default() };
+                session = Some(None);
             }
             if let Some(path) = path {
                 if written.iter().any(|other| covers(&other.path, &path) && covers(&path, &other.path)) {

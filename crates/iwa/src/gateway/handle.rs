@@ -31,7 +31,7 @@ use super::outbound::{Brought, Refused as NoLogin};
 use super::own;
 use super::pages;
 use super::path::Path;
-use super::proxy::Reply;
+use super::proxy::{Proxy, Reply};
 use super::site::{Content, Site, Visitor};
 use super::strict::Wire;
 use super::templates::Templates;
@@ -58,7 +58,17 @@ pub(crate) async fn handle(
     let mut answer = match malformed() {
         // Nothing of it went anywhere yet.
         Some(why) => Answer::malformed(id, Malformed::Header(why)),
-        None => match unless_it_panics(answer(&gateway, &site, &connection, &front, id, &request, &mut body)).await {
+        None => match unless_it_panics(answer(
+            &gateway,
+            &site,
+            (&connection, wire.as_deref()),
+            &front,
+            id,
+            &request,
+            &mut body,
+        ))
+        .await
+        {
             Some(answer) => answer,
             None => Answer { close: true, ..Answer::refused(id, Internal::Panic.into()) },
         },
@@ -206,7 +216,7 @@ impl Answer {
 async fn answer(
     gateway: &Gateway,
     site: &Site,
-    connection: &Connection,
+    (connection, wire): (&Connection, Option<&Wire>),
     front: &Result<Front<'_>, Malformed>,
     id: RequestId,
     request: &Parts,
@@ -254,6 +264,13 @@ async fn answer(
         Decision::Admitted(admission) => *admission,
         Decision::Answered(answer) => return *answer,
     };
+    if route.content.proxy().is_some_and(Proxy::passes_through)
+        && let Err(reason) = site.authenticator.one_client(connection, request.version, &request.headers)
+    {
+        // Who is signed in on the application's connection would be whoever comes next on this one.
+        let page = pages::refusal(Status::FORBIDDEN, id, None);
+        return Answer { note, reason: Some(reason), ..Answer::of(page, Status::FORBIDDEN) };
+    }
     let asserted = match &route.content {
         Content::Proxy(_) => {
             let known = Known { identity: identity.as_deref(), mapped: name.as_deref(), proved };
@@ -297,6 +314,7 @@ async fn answer(
         asked: was_asked,
         identity: identity.as_ref(),
         proved,
+        pins: wire.map(Wire::pins),
         mapped: name.as_deref(),
         asserted: &asserted,
         login: login.as_ref(),

@@ -303,6 +303,10 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut served = pin!(served);
     let served = tokio::select! {
         served = &mut served => served,
+        () = wire.pins().ended() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
         () = stopped(stop) => {
             served.as_mut().graceful_shutdown();
             served.await

@@ -26,6 +26,7 @@ use super::names::DomainGroup;
 use super::outbound::{Login, Outbound, Tickets};
 use super::pages;
 use super::path::Path;
+use super::proxy::pinned::Pins;
 use super::proxy::{Proxy, Reply};
 use super::session::{Demand, Sessions};
 use super::terminators::Terminators;
@@ -220,6 +221,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) asked: bool,
     pub(crate) identity: Option<&'a Arc<Identity>>,
     pub(crate) proved: Proved,
+    /// What belongs to the client's connection, where that is one client's: HTTP/1.1.
+    pub(crate) pins: Option<&'a Arc<Pins>>,
     /// What an application calls them, where a rule says.
     pub(crate) mapped: Option<&'a str>,
     /// What an application is told of them.

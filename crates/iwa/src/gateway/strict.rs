@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::framing::{Fault, Framing};
+use super::proxy::pinned::Pins;
 
 /// The stream.
 pub(crate) struct Strict<S> {
@@ -29,12 +30,13 @@ pub(crate) struct Strict<S> {
     refused: &'static [u8],
 }
 
-/// What is known of the bytes of a connection.
+/// What is known of the bytes of a client's connection, and what belongs to it.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     fault: OnceLock<Fault>,
     requests: AtomicU64,
     switched: AtomicBool,
+    pins: Arc<Pins>,
 }
 
 impl Wire {
@@ -51,6 +53,11 @@ impl Wire {
     /// Why nothing more is read of the connection.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault.get().map(|fault| fault.why)
+    }
+
+    /// Its connections to applications.
+    pub(crate) const fn pins(&self) -> &Arc<Pins> {
+        &self.pins
     }
 
     /// The next answer switches to another protocol, and what the client sends from then on is no HTTP.

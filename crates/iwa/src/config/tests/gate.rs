@@ -156,3 +156,21 @@ fn pages_are_read_and_what_is_wrong_with_them_is_said() {
     }
     assert!(world.problems(&with("[[route]]\npath = \"/\"\n[pages]\n"))[0].contains("needs `dir`"));
 }
+
+#[test]
+fn on_a_route_that_passes_through_nobody_else_signs_visitors_in() {
+    let world = World::new();
+    let route = |lines: &str| {
+        with(&format!(
+            "[[route]]\npath = \"/\"\nproviders = [\"NTLM\"]\n[[route]]\npath = \"/app\"\nproxy = \"http://127.0.0.1:3000\"\n{lines}\n\
+             [route.upstream]\npass-through = true\n"
+        ))
+    };
+    let config = world.parse(&route("")).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+    let app = config.routes.iter().find(|route| route.path == "/app").expect("it is there");
+    assert_eq!((app.sign_in.off, app.sign_in.when.len()), (Some(true), 0));
+    for lines in ["providers = [\"Negotiate\"]", "sign-in = \"required\"", "basic = true"] {
+        let problems = world.problems(&route(lines));
+        assert!(problems.iter().any(|problem| problem.contains("with `pass-through`")), "{lines}: {problems:?}");
+    }
+}

@@ -36,6 +36,9 @@ pub(super) struct Tls {
     pub(super) name: ServerName<'static>,
 }
 
+/// Who wants to know that a connection ended.
+pub(super) type Ended = Box<dyn FnOnce() + Send>;
+
 /// A connection over which requests go.
 #[derive(Debug)]
 pub(super) enum Link {
@@ -45,8 +48,9 @@ pub(super) enum Link {
 
 impl Dialer {
     /// Connects. With `http1_only` the connection can be upgraded, or be one client's own.
-    pub(super) async fn dial(&self, target: &Target, http1_only: bool) -> Result<Link, Failure> {
-        match tokio::time::timeout(self.timeout, self.dial_patiently(target, http1_only)).await {
+    /// `ended` is called once when it ends, if it is HTTP/1.1.
+    pub(super) async fn dial(&self, target: &Target, http1_only: bool, ended: Option<Ended>) -> Result<Link, Failure> {
+        match tokio::time::timeout(self.timeout, self.dial_patiently(target, http1_only, ended)).await {
             Ok(dialed) => dialed,
             Err(_) => Err(Failure::new(
                 Why::ConnectTimeout,
@@ -59,7 +63,7 @@ impl Dialer {
         }
     }
 
-    async fn dial_patiently(&self, target: &Target, http1_only: bool) -> Result<Link, Failure> {
+    async fn dial_patiently(&self, target: &Target, http1_only: bool, ended: Option<Ended>) -> Result<Link, Failure> {
         match &target.place {
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
@@ -67,21 +71,29 @@ impl Dialer {
                 // Requests go out at once.
                 let _ = stream.set_nodelay(true);
                 match &self.tls {
-                    Some(tls) => self.over_tls(tls, target, stream, http1_only).await,
-                    None => self.over(target, stream, http1_only, false).await,
+                    Some(tls) => self.over_tls(tls, target, stream, http1_only, ended).await,
+                    None => self.over(target, stream, (http1_only, false), ended).await,
                 }
             }
             #[cfg(unix)]
             Place::Unix(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
-                self.over(target, stream.map_err(|error| unreachable(target, &error))?, http1_only, false).await
+                self.over(target, stream.map_err(|error| unreachable(target, &error))?, (http1_only, false), ended)
+                    .await
             }
             #[cfg(not(unix))]
             Place::Unix(_) => Err(Failure::new(Why::Unreachable, format!("{target}: there are no such sockets here"))),
         }
     }
 
-    async fn over_tls(&self, tls: &Tls, target: &Target, stream: TcpStream, http1_only: bool) -> Result<Link, Failure> {
+    async fn over_tls(
+        &self,
+        tls: &Tls,
+        target: &Target,
+        stream: TcpStream,
+        http1_only: bool,
+        ended: Option<Ended>,
+    ) -> Result<Link, Failure> {
         let config = if http1_only || self.http2 == ToHttp2::Never { &tls.http1 } else { &tls.both };
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| {
@@ -95,10 +107,16 @@ impl Dialer {
             )
         })?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.over(target, stream, http1_only, http2).await
+        self.over(target, stream, (http1_only, http2), ended).await
     }
 
-    async fn over<S>(&self, target: &Target, stream: S, http1_only: bool, http2: bool) -> Result<Link, Failure>
+    async fn over<S>(
+        &self,
+        target: &Target,
+        stream: S,
+        (http1_only, http2): (bool, bool),
+        ended: Option<Ended>,
+    ) -> Result<Link, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -120,6 +138,9 @@ impl Dialer {
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to an application ended");
+            }
+            if let Some(ended) = ended {
+                ended();
             }
         });
         Ok(Link::Http1(send))

@@ -79,6 +79,12 @@ pub(super) fn onward(of: &Onward<'_>) -> HeaderMap {
 /// Takes out of an answer what was not meant for the client. Says whether the application asked for NTLM or Negotiate: its
 /// connection may then be somebody's.
 pub(super) fn back(headers: &mut HeaderMap) -> bool {
+    without_hops(headers);
+    without_windows_challenges(headers)
+}
+
+/// Takes out of an answer what was meant for the connection to the application alone.
+pub(super) fn without_hops(headers: &mut HeaderMap) {
     let nominated = Nominated::by(headers);
     let trailers = trailers_of(headers);
     let gone: Vec<HeaderName> =
@@ -89,7 +95,6 @@ pub(super) fn back(headers: &mut HeaderMap) -> bool {
     if let Some(trailers) = trailers {
         headers.insert(TRAILER, trailers);
     }
-    without_windows_challenges(headers)
 }
 
 /// Takes out of trailers what may not stand there: whoever reads a message's head must not find it changed at its end.

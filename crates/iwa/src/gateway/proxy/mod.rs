@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which header lines go on, and what the application is told of the visitor | [`headers`] |
 //! | one request: where to, again elsewhere if that is safe, and what became of it | [`send`] |
+//! | the same for an application that signs in by itself | [`pinned`] |
 //! | the bodies in between | [`body`] |
 //! | WebSocket and other upgrades | [`upgrade`] |
 //! | the addresses of the application, which one, and in what standing | [`group`], [`standing`] |
@@ -17,6 +18,7 @@ mod connect;
 mod failure;
 mod group;
 mod headers;
+pub(crate) mod pinned;
 mod pool;
 mod send;
 mod standing;
@@ -26,8 +28,9 @@ mod upgrade;
 
 use std::sync::Arc;
 
-use http::Response;
+use http::header::CONNECTION;
 use http::request::Parts;
+use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 use iwa_http::Status;
 
@@ -74,15 +77,28 @@ impl Proxy {
         Ok(Self { group, trust, config: config.clone(), strip, basic_is_ours })
     }
 
+    /// Whether the application signs its visitors in by itself, on connections of their own.
+    pub(crate) const fn passes_through(&self) -> bool {
+        self.config.settings.pass_through
+    }
+
     /// Sends the request on, and the answer back. The note is for the log.
     pub(super) async fn answer(&self, request: &Parts, body: &mut Option<Incoming>, visitor: Visitor<'_>) -> Reply {
-        match self.send(request, body, visitor).await {
+        let sent = match (self.passes_through(), visitor.pins) {
+            (true, Some(pins)) => self.pass_through(request, body, visitor, pins).await,
+            (true, None) => Err(pinned::nowhere_to_pin()),
+            (false, _) => self.send(request, body, visitor).await,
+        };
+        match sent {
             Ok(response) => Reply { status: Status::served(response.status()), response, note: None },
             Err(failure) => {
                 let status = failure.status();
                 tracing::warn!(id = %visitor.id, "{}: {}", status.http.as_u16(), failure.words);
                 let identity = visitor.identity.map(|identity| &**identity);
-                let response = pages::refusal(status, visitor.id, identity);
+                let mut response = pages::refusal(status, visitor.id, identity);
+                if self.passes_through() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Reply { response, status, note: Some(failure.words) }
             }
         }

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::body::Onward;
 use super::connect::{Dialer, Link};
 use super::failure::{Failure, Why};
+use super::pinned::Pinned;
 use super::standing::Standing;
 use super::target::Target;
 
@@ -77,7 +78,7 @@ impl Pool {
         let users = if own { None } else { self.idle() };
         let (link, fresh, users) = match users {
             Some((link, users)) => (link, false, users),
-            None => match self.dialer.dial(&self.target, own).await {
+            None => match self.dialer.dial(&self.target, own, None).await {
                 Ok(Link::Http2(send)) => {
                     let users = Arc::new(());
                     let shared = Shared { send: send.clone(), used: Instant::now(), users: Arc::clone(&users) };
@@ -96,12 +97,32 @@ impl Pool {
             self.standing.answers(&self.target);
         }
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { link: Some(link), fresh, reusable: !own, pool: Arc::clone(self), users, _room: room })
+        Ok(Lease { link: Some(link), fresh, reusable: !own, pool: Arc::clone(self), users, pinned: None, _room: room })
+    }
+
+    /// A new connection for all requests of one client's connection.
+    pub(super) async fn lease_pinned(self: &Arc<Self>, pinned: Pinned) -> Result<Lease, Failure> {
+        let room = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => self.wait_for_room().await?,
+        };
+        let (pins, number) = (Weak::clone(&pinned.pins), pinned.number);
+        let ended = move || {
+            if let Some(pins) = pins.upgrade() {
+                pins.ends(number);
+            }
+        };
+        let dialed = self.dialer.dial(&self.target, true, Some(Box::new(ended))).await;
+        let link = dialed.inspect_err(|failure| self.standing.failed(&self.target, &failure.words))?;
+        self.standing.answers(&self.target);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let (link, pool, pinned) = (Some(link), Arc::clone(self), Some(pinned));
+        Ok(Lease { link, fresh: true, reusable: false, pool, users: None, pinned, _room: room })
     }
 
     /// Whether a connection can be had; for who only wants to know.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        self.dialer.dial(&self.target, false).await.map(|_| ())
+        self.dialer.dial(&self.target, false, None).await.map(|_| ())
     }
 
     async fn wait_for_room(&self) -> Result<OwnedSemaphorePermit, Failure> {
@@ -187,6 +208,8 @@ pub(super) struct Lease {
     reusable: bool,
     pool: Arc<Pool>,
     users: Option<Arc<()>>,
+    /// The client's connection that it belongs to, with everything that ever goes over it.
+    pub(super) pinned: Option<Pinned>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -197,6 +220,14 @@ impl Lease {
 
     pub(super) const fn is_http2(&self) -> bool {
         matches!(self.link, Some(Link::Http2(_)))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.link {
+            Some(Link::Http1(send)) => send.is_closed(),
+            Some(Link::Http2(send)) => send.is_closed(),
+            None => true,
+        }
     }
 
     /// The connection ends with its request.
@@ -220,6 +251,13 @@ impl Lease {
 
     /// The answer is whole: the connection is free for the next.
     pub(super) fn give_back(mut self) {
+        if let Some(Pinned { pins, number }) = &self.pinned {
+            if let Some(pins) = pins.upgrade() {
+                let number = *number;
+                pins.keep(number, self);
+            }
+            return;
+        }
         let Some(Link::Http1(mut send)) = self.link.take().filter(|_| self.reusable) else { return };
         if send.is_ready() {
             self.pool.keep(send);

@@ -107,7 +107,7 @@ impl Proxy {
     }
 
     /// What goes to the application.
-    fn request(
+    pub(super) fn request(
         &self,
         request: &Parts,
         body: Onward,
@@ -157,7 +157,7 @@ impl Proxy {
     }
 
     /// Waits for the head of the answer. The time runs from the last piece of the request.
-    async fn wait(
+    pub(super) async fn wait(
         &self,
         lease: &mut Lease,
         request: Request<Onward>,
@@ -189,7 +189,7 @@ impl Proxy {
     }
 
     /// The answer, for the client.
-    fn back(
+    pub(super) fn back(
         &self,
         answer: Response<Incoming>,
         mut lease: Lease,
@@ -228,7 +228,7 @@ impl Proxy {
 }
 
 /// A request without an answer.
-enum Unanswered {
+pub(super) enum Unanswered {
     /// Nothing of it left this server.
     Unsent(Box<Request<Onward>>),
     /// The application may have seen it.
@@ -237,7 +237,7 @@ enum Unanswered {
 
 impl Failure {
     /// With what was tried before.
-    fn after(mut self, before: Option<Self>) -> Self {
+    pub(super) fn after(mut self, before: Option<Self>) -> Self {
         if let Some(before) = before {
             let _ = write!(self.words, "; before that: {}", before.words);
         }
@@ -274,7 +274,7 @@ fn path_alone(path: PathAndQuery) -> Uri {
 }
 
 /// Whether it is clear where an answer ends; two readers that differ could be made to see two answers. RFC 9112 6.3, 6.1.
-fn well_framed(answer: &Response<Incoming>) -> Result<(), &'static str> {
+pub(super) fn well_framed(answer: &Response<Incoming>) -> Result<(), &'static str> {
     let headers = answer.headers();
     if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
         return Err("has more than one Content-Length");
