@@ -18,4 +18,5 @@ mod openldap;
 mod peer;
 mod python;
 mod service;
+mod sessions;
 mod tls;

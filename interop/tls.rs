@@ -16,11 +16,16 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(checking: &str, providers: &str) -> Self {
-        Self::with_server(checking, providers, "")
+        Self::with(checking, providers, "", "")
     }
 
     /// With these lines in `[server]`.
     pub(crate) fn with_server(checking: &str, providers: &str, server: &str) -> Self {
+        Self::with(checking, providers, server, "")
+    }
+
+    /// With these lines in `[server]`, and more at the configuration's end.
+    pub(crate) fn with(checking: &str, providers: &str, server: &str, more: &str) -> Self {
         let port = free_port();
         let (certificate, key) = made();
         let windows = format!(
@@ -31,7 +36,7 @@ impl Site {
             server,
             listen: &format!(", \"https://127.0.0.1:{port}\""),
             files: &[("web.pem", &certificate), ("web.key", &key)],
-            more: "[[tls.certificate]]\ncertificate = \"web.pem\"\nkey = \"web.key\"\n",
+            more: &format!("[[tls.certificate]]\ncertificate = \"web.pem\"\nkey = \"web.key\"\n{more}"),
             ..Options::default()
         };
         Self { lab: Lab::with(&options), port, certificate }
@@ -45,7 +50,7 @@ impl Site {
         format!("https://localhost:{}/", self.port)
     }
 
-    fn authorities(&self) -> String {
+    pub(crate) fn authorities(&self) -> String {
         self.lab.path("web.pem")
     }
 

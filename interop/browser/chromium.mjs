@@ -1,7 +1,8 @@
 // A page fetched by Chromium as a person would: node chromium.mjs URL PROFILE-DIR [PICTURE.png]
 // Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
 // IWA_SITES names the sites that get the desktop's ticket; localhost otherwise.
-// Prints one line of JSON: {"status": 200, "text": "..."}.
+// IWA_FETCH: how often the page is then loaded at once by a script of its own.
+// Prints one line of JSON: {"status": 200, "fetched": "200 200", "text": "..."}.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 const { chromium } = createRequire(process.env.IWA_NODE_MODULES + '/')('playwright-core');
@@ -26,7 +27,10 @@ try {
   const page = await context.newPage();
   const answer = await page.goto(url, { timeout: 30_000 });
   if (picture) await page.screenshot({ path: picture });
-  console.log(JSON.stringify({ status: answer.status(), text: await page.innerText('body') }));
+  // As a page that loads many things does: over several connections at once.
+  const fetched = await page.evaluate(async count => (await Promise.all([...Array(count)].map((_, n) =>
+    fetch(`?${n}`, { cache: 'no-store' })))).map(answer => answer.status).join(' '), Number(process.env.IWA_FETCH ?? 0));
+  console.log(JSON.stringify({ status: answer.status(), fetched, text: await page.innerText('body') }));
 } finally {
   await context.close();
 }

@@ -1,7 +1,8 @@
 // A page fetched by Firefox as a person would: node firefox.mjs URL PROFILE-DIR [PICTURE.png]
 // Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
 // IWA_SITES names the sites that get the desktop's ticket; localhost otherwise.
-// Prints one line of JSON: {"status": 200, "text": "..."}.
+// IWA_FETCH: how often the page is then loaded at once by a script of its own.
+// Prints one line of JSON: {"status": 200, "fetched": "200 200", "text": "..."}.
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 const puppeteer = createRequire(process.env.IWA_NODE_MODULES + '/')('puppeteer-core');
@@ -29,7 +30,10 @@ try {
   if (username) await page.authenticate({ username, password });
   const answer = await page.goto(url, { timeout: 40_000 });
   if (picture) await page.screenshot({ path: picture });
-  console.log(JSON.stringify({ status: answer.status(), text: await page.$eval('body', body => body.innerText) }));
+  // As a page that loads many things does: over several connections at once.
+  const fetched = await page.evaluate(async count => (await Promise.all([...Array(count)].map((_, n) =>
+    fetch(`?${n}`, { cache: 'no-store' })))).map(answer => answer.status).join(' '), Number(process.env.IWA_FETCH ?? 0));
+  console.log(JSON.stringify({ status: answer.status(), fetched, text: await page.$eval('body', body => body.innerText) }));
 } finally {
   await browser.close();
 }

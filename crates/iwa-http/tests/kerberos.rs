@@ -111,6 +111,18 @@ async fn an_identity_ends_with_its_ticket() {
 }
 
 #[tokio::test]
+async fn what_is_made_of_a_ticket_is_told_when_it_ends_and_only_by_the_request_that_brought_it() {
+    let site = site();
+    let connection = connection();
+    let (replies, _) = KerberosBrowser::new(&site, false).load(&site, &connection).await;
+    let Outcome::Admitted(admitted) = &replies[1].outcome else { panic!("{:?}", replies[1].outcome) };
+    let left = admitted.expires.expect("a ticket ends").distance(site.clock.now()).as_secs();
+    assert!((9 * 3600..=10 * 3600).contains(&left), "{left}");
+    let later = site.get(&connection).await;
+    assert!(matches!(&later.outcome, Outcome::Admitted(admitted) if admitted.expires.is_none() && !admitted.by_token));
+}
+
+#[tokio::test]
 async fn a_client_whose_clock_is_off_is_told_so_and_corrects_it() {
     let site = site();
     // The KDC and the client live in the present, the site ten minutes ahead.

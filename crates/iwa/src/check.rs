@@ -150,7 +150,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
             None => page.line("route", format_args!("{} says who the visitor is", route.path)),
         }
         let policy = route.policy(&config.authentication.policy);
-        sign_in_here(&mut page, route, &config.authentication.policy);
+        sign_in_here(&mut page, route, &config.authentication.policy, config.authentication.token_checking);
         if route.proxy.is_some() {
             page.more(told(&route.told));
         }
@@ -279,9 +279,12 @@ fn told(told: &Told) -> String {
 }
 
 /// What a route has in place of the site's way to sign in.
-fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy) {
+fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy, checking: BindingPolicy) {
     if let Some(terms) = &route.session {
         page.more(session_in_words(terms));
+        if route.policy(site).bound_only || checking == BindingPolicy::Require {
+            page.more("a session is tied to the certificate and not to its connection: whoever has the cookie has the session");
+        }
     }
     for (condition, sign_in) in route.clauses() {
         let mut when: Vec<_> = condition.networks.iter().map(|network| format!("in {network}")).collect();
@@ -303,7 +306,7 @@ fn sign_in_here(page: &mut Page, route: &Route, site: &iwa_http::Policy) {
 fn session_in_words(terms: &Terms) -> String {
     let idle = terms.idle.map(|idle| format!(", or {} without a request", time(idle))).unwrap_or_default();
     let kept = if terms.persistent { "; the browser keeps them when it is closed" } else { "" };
-    let clear = if terms.in_clear { "; WITHOUT TLS, TOO" } else { "" };
+    let clear = if terms.in_clear { "; without TLS, too: whoever listens takes them over" } else { "" };
     format!("sessions: at most {}{idle}{kept}{clear}", time(terms.lifetime))
 }
 

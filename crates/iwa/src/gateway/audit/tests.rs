@@ -244,6 +244,12 @@ fn the_other_log_says_why() {
     let json = served.json();
     assert_eq!((&json["user"], &json["proof"]), (&"WEB\\alice".into(), &"request".into()));
     assert_eq!(json["why"], "signed in with Basic");
+    served.proved = Proved::Session;
+    let json = served.json();
+    assert_eq!(
+        (&json["proof"], &json["why"]),
+        (&"session".into(), &"signed in with Basic when the session began".into())
+    );
     served.status = Status::FORBIDDEN;
     assert!(served.json()["why"].as_str().unwrap().ends_with("the rules do not let WEB\\alice in here"));
 }

@@ -1,0 +1,135 @@
+//! Sessions with real clients over TLS: one handshake, then a cookie on every further connection, until somebody signs out.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::lab::{ALICE, JOERG, here, interop_home, member, present, run, shown, text};
+use crate::tls::Site;
+
+/// A page that says who asks, at `/app`.
+const APP: &str = r#"
+[sessions]
+keys = "session-keys"
+[[route]]
+path = "/app"
+inherit = false
+allow = { users = ["*"] }
+[route.session]
+lifetime = "1 h"
+"#;
+
+fn site(providers: &str) -> Site {
+    Site::with("none", providers, "", APP)
+}
+
+/// `curl` with a jar of cookies; status and body.
+fn curl(site: &Site, jar: &str, path: &str, arguments: &[&str]) -> (String, String) {
+    let jar = site.lab.path(jar);
+    let mut command = site.lab.peer("curl");
+    command
+        .args(["-s", "-S", "-w", "\n%{http_code}", "--cacert", &site.authorities(), "-c", &jar, "-b", &jar])
+        .args(arguments)
+        .arg(format!("{}{path}", site.url()));
+    let output = run(&mut command, "", 30);
+    assert!(output.status.success(), "{}", shown(&output));
+    let printed = text(&output.stdout);
+    let (body, status) = printed.rsplit_once('\n').expect("a status");
+    (status.to_owned(), body.to_owned())
+}
+
+/// The last line of the log about `/app`.
+fn last(site: &Site, count: usize) -> serde_json::Value {
+    site.log(count).pop().expect("a request was logged")
+}
+
+#[test]
+fn curl_signs_in_once_with_kerberos_and_its_cookie_is_good_until_it_signs_out_or_is_revoked() {
+    if !(present("curl", "/usr/bin/curl") && present("MIT kinit", "/usr/bin/kinit")) {
+        return;
+    }
+    let site = site("\"Negotiate\"");
+    site.lab.kinit(ALICE);
+    let (status, body) = curl(&site, "jar", "app/", &["--negotiate", "-u", ":"]);
+    assert_eq!(status, "200", "{body}");
+    // Another process, another connection, no ticket.
+    let (status, body) = curl(&site, "jar", "app/", &[]);
+    assert!(status == "200" && body.contains("\\alice") && body.contains("<td>Kerberos</td>"), "{status} {body}");
+    let line = last(&site, 3);
+    assert_eq!((&line["proof"], &line["onConnection"]), (&"session".into(), &1.into()), "{line}");
+    assert_eq!(line["why"], "signed in with Kerberos when the session began");
+
+    std::fs::copy(site.lab.path("jar"), site.lab.path("stolen")).expect("copied");
+    let (status, body) = curl(&site, "jar", ".iwa/logout", &["-X", "POST"]);
+    assert!(status == "200" && body.contains("is signed out"), "{status} {body}");
+    for jar in ["jar", "stolen"] {
+        assert_eq!(curl(&site, jar, "app/", &[]).0, "401", "{jar}");
+    }
+
+    assert_eq!(curl(&site, "jar", "app/", &["--negotiate", "-u", ":"]).0, "200");
+    assert_eq!(curl(&site, "jar", "app/", &[]).0, "200");
+    let config = site.lab.path("iwa.toml");
+    site.lab.iwa(&["session", "revoke", "alice", "--config", &config], "");
+    let end = Instant::now() + Duration::from_secs(20);
+    while curl(&site, "jar", "app/", &[]).0 != "401" {
+        assert!(Instant::now() < end, "the list is read within seconds");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let listed = site.lab.iwa(&["session", "list", "--config", &config], "");
+    assert!(listed.contains("all of alice that began up to "), "{listed}");
+}
+
+/// A browser signs in, and then loads something over several connections at once.
+fn browse(site: &Site, browser: &str, password: bool) -> Output {
+    let mut command = site.lab.peer("node");
+    command.env("IWA_NODE_MODULES", interop_home().join("browser")).env("IWA_FETCH", "6");
+    if password {
+        command.env("IWA_USER", JOERG.0).env("IWA_PASSWORD", JOERG.1);
+    }
+    let url = format!("{}app/", site.url());
+    command.arg(here().join(format!("browser/{browser}.mjs"))).args([&url, &site.lab.path("profile")]);
+    let output = run(&mut command, "", 120);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
+    assert_eq!(member(&output, "fetched"), "200 200 200 200 200 200", "{}", shown(&output));
+    output
+}
+
+/// Once it has its cookie nothing is asked twice, on whatever connection.
+fn one_handshake(site: &Site, user: &str) {
+    let lines: Vec<_> = site
+        .log(7)
+        .into_iter()
+        .filter(|line| line["url"].as_str().is_some_and(|url| url.starts_with("/app")))
+        .collect();
+    let first = lines.iter().position(|line| line["status"] == 200).expect("it signed in");
+    assert!(lines[first]["user"].as_str().is_some_and(|found| found.ends_with(user)), "{:#?}", lines[first]);
+    assert_eq!(lines[first]["proof"], "request");
+    let after = &lines[first + 1..];
+    assert!(after.len() >= 6, "{lines:#?}");
+    for line in after {
+        assert_eq!((&line["status"], &line["proof"]), (&200.into(), &"session".into()), "{line:#?}");
+    }
+    assert!(after.iter().any(|line| line["onConnection"] == 1), "another connection: {after:#?}");
+}
+
+fn there(what: &str, program: &str) -> bool {
+    present(what, program) && present("browser drivers", interop_home().join("browser/node_modules/playwright-core"))
+}
+
+#[test]
+fn chromium_signs_in_once_with_ntlm_and_every_further_connection_is_known() {
+    if there("Chromium", "/usr/bin/chromium") {
+        let site = site("\"NTLM\"");
+        browse(&site, "chromium", true);
+        one_handshake(&site, "\\jörg");
+    }
+}
+
+#[test]
+fn firefox_signs_in_once_with_ntlm_and_every_further_connection_is_known() {
+    if there("Firefox", "/usr/bin/firefox-esr") {
+        let site = site("\"NTLM\"");
+        browse(&site, "firefox", true);
+        one_handshake(&site, "\\jörg");
+    }
+}
