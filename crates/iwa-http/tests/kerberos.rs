@@ -7,7 +7,7 @@ use iwa_auth::initiate::Framing;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::{Mechanism, Scheme};
 use iwa_http::client::{Conclusion, Next};
-use iwa_http::{Outcome, Provider};
+use iwa_http::{Outcome, Provider, System as _};
 use iwa_testkit::kdc::Realm;
 use support::{KerberosBrowser, Seen, Site, Terms, authorized, connection, kerberos_terms, words};
 

@@ -584,10 +584,8 @@ async fn a_reload_keeps_sessions_and_who_was_signed_out() {
     let (mut client, second) = world.alice().await;
     post(&mut client, "/.iwa/logout", &format!("Cookie: {second}\r\n")).await;
     let file = world.directory.0.join("iwa.toml");
-    let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\n[accounts]\nstate = \"state\"\n[authentication.windows]\nproviders = [\"Negotiate\", \"NTLM\"]\n\
-         [sessions]\nkeys = \"session-keys\"\n[[route]]\npath = \"/\"\nallow = {{ users = [\"*\"] }}\n[route.session]\n"
-    );
+    let text = "[server]\nlisten = [\"127.0.0.1:0\"]\n[accounts]\nstate = \"state\"\n[authentication.windows]\nproviders = [\"Negotiate\", \"NTLM\"]\n\
+         [sessions]\nkeys = \"session-keys\"\n[[route]]\npath = \"/\"\nallow = { users = [\"*\"] }\n[route.session]\n";
     std::fs::write(&file, text).expect("written");
     reload::configuration(&world.server.running.gateway, Some(&file)).await.expect("a good one");
     assert!(ok(&world.with(&first, "/").await));
