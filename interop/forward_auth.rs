@@ -208,6 +208,8 @@ fn kerberos(proxy: Proxy) {
     site.lab.kinit(BOB);
     let (answer, output) = site.curl(&[&arguments[..], &[&site.url("/admin/x")]].concat());
     assert_eq!(last_status(&answer), "403", "{}", shown(&output));
+    // nginx has a page of its own.
+    assert_eq!(answer.contains("You are signed in as"), proxy != Proxy::Nginx, "{answer}");
     assert!(values(&answer, "www-authenticate").iter().any(|token| token.starts_with("Negotiate o")), "{answer}");
 }
 
@@ -441,4 +443,150 @@ fn files_that_nginx_serves_itself_are_asked_about_twice_and_the_token_counts_onc
     let statuses = site.lab.statuses(4);
     assert!(statuses.iter().all(|(status, user)| status == "200 0 0" && user.ends_with("\\alice")), "{statuses:?}");
     let _ = std::fs::remove_dir_all(www);
+}
+
+/// One handshake, and then a cookie that comes through the proxy both ways.
+fn session(proxy: Proxy) {
+    let more = "connection-header = \"X-Connection\"\n[sessions]\nkeys = \"session-keys\"\n[[route]]\npath = \"/s\"\n\
+                [route.session]\nenabled = true\nin-clear = true\n";
+    let site = Site::with(proxy, BOTH, more, |text| text);
+    let Some(site) = site.filter(|_| present("MIT kinit", "/usr/bin/kinit")) else { return };
+    site.lab.kinit(ALICE);
+    let jar = site.lab.path("cookies");
+    let (answer, output) = site.curl(&["-c", &jar, "--negotiate", "-u", ":", &site.url("/s/one")]);
+    assert_eq!(last_status(&answer), "200", "{}", shown(&output));
+    assert_eq!(values(&answer, "set-cookie").len(), 1, "{answer}");
+    let (answer, output) = site.curl(&["-b", &jar, &site.url("/s/two")]);
+    assert_eq!(last_status(&answer), "200", "{}", shown(&output));
+    assert!(got(&answer, "x-remote-user")[0].ends_with("\\alice"), "{answer}");
+    assert!(values(&answer, "www-authenticate").is_empty() && values(&answer, "set-cookie").is_empty(), "{answer}");
+}
+
+/// Two users at once, over NTLM and Kerberos, each over connections that are used again: nobody is ever taken for the other.
+fn two_at_once(proxy: Proxy) {
+    let Some(site) = Site::start(proxy, BOTH) else { return };
+    let urls: Vec<String> = (0..40).map(|number| site.url(&format!("/{number}"))).collect();
+    let site = &site;
+    let urls = &urls;
+    std::thread::scope(|scope| {
+        for (who, times) in [(ALICE, 3), (BOB, 3)] {
+            for _ in 0..times {
+                scope.spawn(move || {
+                    let user = user(who);
+                    let arguments: Vec<&str> =
+                        ["--ntlm", "-u", &user].into_iter().chain(urls.iter().map(String::as_str)).collect();
+                    let (answer, output) = site.curl(&arguments);
+                    let users = got(&answer, "x-remote-user");
+                    assert_eq!(users.len(), urls.len(), "{}", shown(&output));
+                    assert!(users.iter().all(|user| user.ends_with(&format!("\\{}", who.0))), "{users:?}");
+                });
+            }
+        }
+    });
+}
+
+/// `Negotiate, NTLM` in one line, as a proxy may join them: what a client answers first.
+fn answer_to_one_line(client: impl FnOnce(&str) -> Output) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+    let url = format!("http://localhost:{}/", listener.local_addr().expect("a bound socket has an address").port());
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let tell = tell.clone();
+            std::thread::spawn(move || joined(stream, &tell));
+        }
+    });
+    let output = client(&url);
+    told.try_recv().unwrap_or_else(|_| panic!("no token: {}", shown(&output)))
+}
+
+fn joined(stream: TcpStream, tell: &std::sync::mpsc::Sender<String>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    loop {
+        let mut token = None;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            if line.to_ascii_lowercase().starts_with("authorization: ") {
+                token = line.get("authorization: ".len()..).map(str::to_owned);
+            }
+        }
+        let answer = match token {
+            Some(token) => {
+                let _ = tell.send(token);
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+            }
+            None => "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate, NTLM\r\nContent-Length: 2\r\n\r\nno",
+        };
+        (&stream).write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+#[test]
+fn curl_takes_two_challenges_in_one_line() {
+    if present("curl", "/usr/bin/curl") && present("MIT kinit", "/usr/bin/kinit") {
+        let lab = Lab::start();
+        lab.kinit(ALICE);
+        let curl = |url: &str| run(lab.peer("curl").args(["-s", "--anyauth", "-u", ":", url]), "", 30);
+        assert!(answer_to_one_line(curl).starts_with("Negotiate YI"));
+    }
+}
+
+fn browsers_answer(browser: &str, program: &str) -> Option<String> {
+    let drivers = interop_home().join("browser/node_modules/playwright-core");
+    if !present(browser, program) || !present("browser drivers", drivers) {
+        return None;
+    }
+    let lab = Lab::start();
+    Some(answer_to_one_line(|url| {
+        let mut command = lab.peer("node");
+        command.env("IWA_NODE_MODULES", interop_home().join("browser"));
+        command.env("IWA_USER", ALICE.0).env("IWA_PASSWORD", ALICE.1);
+        command.arg(here().join(format!("browser/{browser}.mjs"))).args([url, &lab.path("profile")]);
+        run(&mut command, "", 120)
+    }))
+}
+
+#[test]
+fn chromium_takes_two_challenges_in_one_line() {
+    if let Some(token) = browsers_answer(CHROMIUM.0, CHROMIUM.1) {
+        assert!(token.starts_with("NTLM TlRMTVNTUAAB"), "{token}");
+    }
+}
+
+#[test]
+fn firefox_takes_two_challenges_in_one_line() {
+    if let Some(token) = browsers_answer(FIREFOX.0, FIREFOX.1) {
+        assert!(token.starts_with("NTLM TlRMTVNTUAAB"), "{token}");
+    }
+}
+
+#[test]
+fn a_session_through_nginx() {
+    session(Proxy::Nginx);
+}
+
+#[test]
+fn two_users_at_once_through_nginx_are_never_mixed_up() {
+    two_at_once(Proxy::Nginx);
+}
+
+#[test]
+fn a_session_through_caddy() {
+    session(Proxy::Caddy);
+}
+
+#[test]
+fn a_session_through_haproxy() {
+    session(Proxy::Haproxy);
+}
+
+#[test]
+fn two_users_at_once_through_haproxy_are_never_mixed_up() {
+    two_at_once(Proxy::Haproxy);
 }
