@@ -145,9 +145,13 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
         page.line(if n == 0 { "names" } else { "" }, format_args!("{}. {whose}{matching} {what}", n + 1));
     }
     for route in &config.routes {
-        match &route.files {
-            Some(files) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
-            None => page.line("route", format_args!("{} says who the visitor is", route.path)),
+        match (&route.proxy, &route.files) {
+            (Some(proxy), _) => {
+                let targets: Vec<_> = proxy.targets.iter().map(ToString::to_string).collect();
+                page.line("route", format_args!("{} goes on to {}", route.path, targets.join(", ")));
+            }
+            (None, Some(files)) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
+            (None, None) => page.line("route", format_args!("{} says who the visitor is", route.path)),
         }
         let policy = route.policy(&config.authentication.policy);
         sign_in_here(&mut page, route, &config.authentication.policy, config.authentication.token_checking);
