@@ -70,7 +70,6 @@ fn chromium_and_firefox_sign_in_with_kerberos_where_http2_is_offered() {
             site.lab.kinit(ALICE);
             assert_eq!(site.browse(name, false), "200", "{:#?}", told(&site, 2));
             let told = told(&site, 2);
-            eprintln!("{name} kerberos {told:#?}");
             assert!(told.iter().any(|line| line.contains(" 200 Kerberos ")), "{name}: {told:#?}");
             assert!(told[0].starts_with("HTTP/2.0 401"), "{name} comes with HTTP/2: {told:#?}");
         }
@@ -84,7 +83,6 @@ fn chromium_and_firefox_without_a_ticket_sign_in_with_ntlm_over_http11() {
             let site = Site::negotiate_and_ntlm("allow");
             assert_eq!(site.browse(name, true), "200", "{:#?}", told(&site, 2));
             let told = told(&site, 3);
-            eprintln!("{name} ntlm {told:#?}");
             assert!(told.iter().any(|line| line.starts_with("HTTP/1.1 200 NTLM")), "{name}: {told:#?}");
             assert!(told[0].starts_with("HTTP/2.0 401"), "{name} comes with HTTP/2: {told:#?}");
             assert!(!told.iter().any(|line| line.starts_with("HTTP/2.0 200")), "{name}: {told:#?}");
