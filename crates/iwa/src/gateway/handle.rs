@@ -245,7 +245,7 @@ async fn answer(
         target: request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
     };
     if let Some(name) = path.as_str().strip_prefix(own::PREFIX) {
-        return own::answer(gateway, &site, &asked, request, body, name).await;
+        return own::answer(gateway, site, &asked, request, body, name).await;
     }
     let Admission {
         route,
@@ -260,7 +260,7 @@ async fn answer(
         unbound,
         note,
         session,
-    } = match decide(gateway, &site, &asked).await {
+    } = match decide(gateway, site, &asked).await {
         Decision::Admitted(admission) => *admission,
         Decision::Answered(answer) => return *answer,
     };
@@ -274,7 +274,7 @@ async fn answer(
     let asserted = match &route.content {
         Content::Proxy(_) => {
             let known = Known { identity: identity.as_deref(), mapped: name.as_deref(), proved };
-            match route.assertion.of(&site, known).await {
+            match route.assertion.of(site, known).await {
                 Ok(asserted) => asserted,
                 Err(unassertable) => {
                     let mut answer = unassertable.answer(id, identity.as_deref());
@@ -293,7 +293,7 @@ async fn answer(
                 evidence: evidence.as_deref(),
                 delegated: delegated.as_deref(),
             };
-            match outbound.login(&site, &request.method, brought).await {
+            match outbound.login(site, &request.method, brought).await {
                 Ok(login) => Some(login),
                 Err(refused) => {
                     let NoLogin { status, reason, words } = *refused;
@@ -310,7 +310,7 @@ async fn answer(
     };
     let visitor = Visitor {
         id,
-        front: &front,
+        front,
         asked: was_asked,
         identity: identity.as_ref(),
         proved,
