@@ -36,6 +36,26 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
+/// What was last taken of a file, and what was last said of it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) stamp: Option<Stamp>,
+    told: Option<String>,
+}
+
+impl Seen {
+    /// Of what was taken so.
+    pub(super) const fn at(stamp: Option<Stamp>) -> Self {
+        Self { stamp, told: None }
+    }
+
+    /// The same trouble is told once, although it is looked for again and again: it may end without the file being written.
+    pub(super) fn once(&mut self, result: Result<(), String>) -> Result<(), String> {
+        let told = core::mem::replace(&mut self.told, result.as_ref().err().cloned());
+        if told == self.told { Ok(()) } else { result }
+    }
+}
+
 /// Reads a file that is for its owner alone.
 ///
 /// # Errors

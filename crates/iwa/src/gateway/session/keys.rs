@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use iwa_http::session::Keys;
 use iwa_http::{Os, System};
 
-use super::file::{self, Stamp};
+use super::file::{self, Seen, Stamp};
 
 /// The keys, and where they are.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct KeyFile {
     /// No session lives longer.
     longest: Duration,
     keys: ArcSwap<Keys>,
-    /// Of the file as it was looked at last; `None` if it was not there. Held while it is read.
-    seen: Mutex<Option<Stamp>>,
+    /// Held while the file is read.
+    seen: Mutex<Seen>,
 }
 
 impl KeyFile {
@@ -35,7 +35,7 @@ impl KeyFile {
             }
             read(path)
         })?;
-        let (keys, seen) = (ArcSwap::from_pointee(keys), Mutex::new(Some(seen)));
+        let (keys, seen) = (ArcSwap::from_pointee(keys), Mutex::new(Seen::at(Some(seen))));
         Ok(Self { path: path.to_owned(), rotate, longest, keys, seen })
     }
 
@@ -47,19 +47,28 @@ impl KeyFile {
     /// Reads the file if it changed, and writes a new key if one is due.
     pub(super) fn refresh(&self, system: &dyn System) -> Result<(), String> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read_again(&mut seen);
+        let written = self.rotate(&mut seen, system);
+        seen.once(read.and(written))
+    }
+
+    fn read_again(&self, seen: &mut Seen) -> Result<(), String> {
         let stamp = Stamp::of(&self.path)?;
-        if stamp != *seen {
-            // Told once, whatever it is.
-            *seen = stamp;
-            if stamp.is_none() {
-                return Err(format!("{} is gone: the sessions go on with the keys that it had", self.path.display()));
-            }
-            self.keys.store(Arc::new(read(&self.path)?.0));
+        if stamp.is_none() {
+            return Err(format!("{} is gone: the sessions go on with the keys that it had", self.path.display()));
         }
+        if stamp != seen.stamp {
+            self.keys.store(Arc::new(read(&self.path)?.0));
+            seen.stamp = stamp;
+        }
+        Ok(())
+    }
+
+    fn rotate(&self, seen: &mut Seen, system: &dyn System) -> Result<(), String> {
         if self.keys.load().rotated(self.rotate, self.longest, system).map_err(|_| NO_ENTROPY.to_owned())?.is_none() {
             return Ok(());
         }
-        *seen = file::alone(&self.path, || {
+        seen.stamp = file::alone(&self.path, || {
             // Another gateway may have been faster.
             let now = match Stamp::of(&self.path)? {
                 Some(_) => read(&self.path)?.0,

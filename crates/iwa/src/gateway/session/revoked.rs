@@ -21,7 +21,7 @@ use iwa_auth::{Account, Identity, UnixTime};
 use iwa_http::session::SessionId;
 use iwa_http::{Os, System as _};
 
-use super::file::{self, Stamp};
+use super::file::{self, Seen, Stamp};
 
 /// The list, and where it is.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Revoked {
     /// No session lives longer.
     longest: Duration,
     list: ArcSwap<List>,
-    /// Of the file as it was looked at last. Held while it is read.
-    seen: Mutex<Option<Stamp>>,
+    /// Held while the file is read.
+    seen: Mutex<Seen>,
 }
 
 /// Whose sessions end.
@@ -48,13 +48,13 @@ pub(crate) enum Whose {
 impl Revoked {
     /// Reads the file, and makes it if there is none.
     pub(crate) fn open(path: &Path, longest: Duration) -> Result<Self, String> {
-        let seen = file::alone(path, || {
+        file::alone(path, || {
             if Stamp::of(path)?.is_none() {
                 file::replace(path, HEADING.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
             }
-            Ok(None)
+            Ok(())
         })?;
-        let revoked = Self { path: path.to_owned(), longest, list: ArcSwap::default(), seen: Mutex::new(seen) };
+        let revoked = Self { path: path.to_owned(), longest, list: ArcSwap::default(), seen: Mutex::default() };
         revoked.refresh()?;
         Ok(revoked)
     }
@@ -81,30 +81,34 @@ impl Revoked {
     /// Reads the file if it changed; shortens it where most of it is of the past.
     pub(crate) fn refresh(&self) -> Result<(), String> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = Stamp::of(&self.path)?;
-        if stamp == *seen {
-            return Ok(());
-        }
-        *seen = stamp;
+        let read = self.read_again(&mut seen);
+        seen.once(read)
+    }
+
+    fn read_again(&self, seen: &mut Seen) -> Result<(), String> {
+        let mut stamp = Stamp::of(&self.path)?;
         if stamp.is_none() {
             // Nobody is let in again because a file is gone.
-            return Err(format!(
-                "{} is gone: sessions that it ended stay ended until the restart",
-                self.path.display()
-            ));
+            let why = "is gone: sessions that it ended stay ended until the restart";
+            return Err(format!("{} {why}", self.path.display()));
+        }
+        if stamp == seen.stamp {
+            return Ok(());
         }
         let (mut list, lines) = self.read()?;
         if lines > LINES_OF_THE_PAST + 2 * list.count() {
-            *seen = file::alone(&self.path, || {
+            (list, stamp) = file::alone(&self.path, || {
+                // Another gateway may have written meanwhile.
                 let (list, _) = self.read()?;
                 let shorter = file::replace(&self.path, list.text().as_bytes());
                 shorter.map_err(|error| format!("{}: {error}", self.path.display()))?;
-                Stamp::of(&self.path)
+                Ok((list, Stamp::of(&self.path)?))
             })?;
         }
         // What was ended here and could not be written is not in the file.
         list.keep(&self.list.load(), Os.now());
         self.list.store(Arc::new(list));
+        seen.stamp = stamp;
         Ok(())
     }
 

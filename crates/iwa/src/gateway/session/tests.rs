@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use iwa_auth::env::EntropyError;
 use iwa_auth::{Account, Mechanism, ports::SessionVerified};
 use iwa_http::System;
-use iwa_http::session::SessionId;
+use iwa_http::session::{Keys, SessionId};
 
 use super::*;
 use revoked::Whose;
@@ -93,6 +93,19 @@ fn keys_are_for_their_owner_alone() {
         let refused = KeyFile::open(&path, DAY, Terms::LIFETIME).expect_err("others may read it");
         assert!(refused.contains("chmod 600"), "{refused}");
     }
+    // Where that happens while a server runs, it is mended without the file being written.
+    let clock = Later(AtomicU64::new(0));
+    let set = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+    set(0o600);
+    let keys = KeyFile::open(&path, DAY, Terms::LIFETIME).expect("keys");
+    let other = Keys::generate(&clock).expect("keys");
+    file::replace(&path, other.text().expose().as_bytes()).expect("written");
+    set(0o644);
+    assert!(keys.refresh(&clock).is_err() && keys.refresh(&clock).is_ok(), "told once");
+    assert_ne!(keys.now().text().expose(), other.text().expose());
+    set(0o600);
+    keys.refresh(&clock).expect("mended");
+    assert_eq!(keys.now().text().expose(), other.text().expose());
 }
 
 #[test]
