@@ -590,3 +590,63 @@ fn a_session_through_haproxy() {
 fn two_users_at_once_through_haproxy_are_never_mixed_up() {
     two_at_once(Proxy::Haproxy);
 }
+
+/// In iwa's place: answers every question so.
+fn instead_of_iwa(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
+    let port = listener.local_addr().expect("a bound socket has an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().ok()?);
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    if reader.read_line(&mut line).ok()? == 0 {
+                        return None;
+                    }
+                }
+                (&stream)
+                    .write_all(format!("HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n").as_bytes())
+                    .ok()
+            });
+        }
+    });
+    port
+}
+
+/// What iwa says besides yes and no reaches the client: come back later, and sign in over there.
+fn other_answers(proxy: Proxy) {
+    for (answer, status, name, value) in [
+        ("503 Service Unavailable\r\nRetry-After: 5\r\n", "503", "retry-after", "5"),
+        (
+            "302 Found\r\nLocation: https://login.example.test/?next=%2Fa\r\n",
+            "302",
+            "location",
+            "https://login.example.test/?next=%2Fa",
+        ),
+        ("403 Forbidden\r\nX-Authenticate-1: Negotiate oQc=\r\n", "403", "content-length", ""),
+    ] {
+        let port = instead_of_iwa(answer).to_string();
+        let Some(site) = Site::with(proxy, BOTH, "", |text| text.replace("8080", &port)) else { return };
+        let (answer, output) = site.curl(&[&site.url("/a")]);
+        assert_eq!(last_status(&answer), status, "{}", shown(&output));
+        assert!(values(&answer, name).iter().any(|found| value.is_empty() || *found == value), "{answer}");
+        assert!(!answer.contains("got GET"), "{answer}");
+    }
+}
+
+#[test]
+fn nginx_passes_on_503_and_redirects() {
+    other_answers(Proxy::Nginx);
+}
+
+#[test]
+fn caddy_passes_on_503_and_redirects() {
+    other_answers(Proxy::Caddy);
+}
+
+#[test]
+fn haproxy_passes_on_503_and_redirects() {
+    other_answers(Proxy::Haproxy);
+}

@@ -205,4 +205,83 @@ mod tests {
         assert!(all.find(&key("1"), Which::default(), IDLE, now).is_none());
         assert!(all.lock().kept.is_empty());
     }
+
+    /// As if somebody had signed in.
+    fn put(all: &Connections, name: &str, last: Which, now: Instant) -> Arc<Connection> {
+        let address = "192.0.2.7:0".parse().expect("an address");
+        let connection = Arc::new(Connection::told(address, address, false));
+        let kept = Kept { connection: Arc::clone(&connection), begun: now, used: now, last };
+        all.lock().kept.insert(key(name), kept);
+        connection
+    }
+
+    const fn number(number: u64) -> Which {
+        Which { number: Some(number), token: None }
+    }
+
+    #[test]
+    fn what_is_idle_or_old_is_forgotten() {
+        let (all, now) = (Connections::default(), Instant::now());
+        put(&all, "1", number(2), now);
+        assert!(all.find(&key("1"), number(3), IDLE, now + IDLE).is_some());
+        assert!(all.find(&key("1"), number(4), IDLE, now + IDLE * 2 + Duration::from_secs(1)).is_none(), "idle");
+        put(&all, "1", number(2), now);
+        let mut at = now;
+        while at < now + LONGEST_LIFE - IDLE {
+            at += IDLE;
+            assert!(all.find(&key("1"), number(3), IDLE, at).is_some());
+        }
+        assert!(all.find(&key("1"), number(3), IDLE, at + IDLE + Duration::from_secs(1)).is_none(), "old");
+    }
+
+    #[test]
+    fn a_request_is_of_the_connection_only_if_its_number_goes_on() {
+        for (last, next, goes_on) in
+            [(2, 3, true), (2, 2, true), (2, 9, true), (3, 2, false), (1, 1, false), (5, 1, false)]
+        {
+            let (all, now) = (Connections::default(), Instant::now());
+            put(&all, "1", number(last), now);
+            assert_eq!(all.find(&key("1"), number(next), IDLE, now).is_some(), goes_on, "{last} {next}");
+            assert_eq!(
+                all.find(&key("1"), number(next + 1), IDLE, now).is_some(),
+                goes_on,
+                "what is forgotten stays so"
+            );
+        }
+        let (all, now) = (Connections::default(), Instant::now());
+        put(&all, "1", number(2), now);
+        assert!(
+            all.find(&key("1"), Which::default(), IDLE, now).is_none(),
+            "a proxy that counts does not stop counting"
+        );
+    }
+
+    #[test]
+    fn the_same_request_is_known_again_by_its_number_and_its_token() {
+        let with = |number, token| Which { number: Some(number), token: Some(token) };
+        let (all, now) = (Connections::default(), Instant::now());
+        put(&all, "1", with(1, 7), now);
+        assert!(all.find(&key("1"), with(1, 7), IDLE, now).is_some_and(|found| found.again));
+        assert!(all.find(&key("1"), with(2, 7), IDLE, now).is_some_and(|found| !found.again));
+        assert!(
+            all.find(&key("1"), with(1, 8), IDLE, now).is_none(),
+            "another token is another connection's first request"
+        );
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_a_full_one_is_not_searched_by_every_request() {
+        let (all, now) = (Connections::default(), Instant::now());
+        for name in ["1", "2"] {
+            // They remember nothing, so that a sweep takes them.
+            put(&all, name, number(2), now);
+        }
+        assert!(all.has_room(3, IDLE, now));
+        assert!(all.has_room(2, IDLE, now), "swept");
+        for name in ["1", "2"] {
+            put(&all, name, number(2), now);
+        }
+        assert!(!all.has_room(2, IDLE, now), "not again at once");
+        assert!(all.has_room(2, IDLE, now + BETWEEN_SWEEPS));
+    }
 }
