@@ -10,6 +10,7 @@ mod directory;
 mod join;
 mod kerberos;
 mod ntlm;
+mod outbound;
 #[path = "../peer.rs"]
 mod peer;
 mod site;

@@ -1,5 +1,7 @@
 //! `iwa check`: what a configuration is worth, before a server runs on it.
 
+mod outbound;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ pub(crate) struct Args {
     /// Take warnings for errors.
     #[arg(long)]
     strict: bool,
+    /// The user in whose name the KDC is asked for tickets, where a route signs in as its visitors.
+    #[arg(long, value_name = "NAME")]
+    outbound_user: Option<String>,
     /// Tell the problems only.
     #[arg(short, long)]
     quiet: bool,
@@ -58,6 +63,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     if let Some(config) = config.as_ref().filter(|_| !args.quiet) {
         print!("{}", in_words(&args.config, config));
+        for line in outbound::ask(config, args.outbound_user.as_deref()) {
+            println!("{:13}{}", "the KDC says", printable(&line));
+        }
     }
     if !problems.is_empty() {
         eprintln!("{}", count(&problems));
@@ -159,6 +167,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
             page.more(told(&route.told));
         }
         rules(&mut page, &route.rules, policy.anonymous);
+        outbound::in_words(&mut page, route);
     }
     let pages: Vec<_> = config.pages.names().collect();
     if !pages.is_empty() {

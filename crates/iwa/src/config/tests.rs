@@ -5,6 +5,7 @@ mod domain;
 mod forward_auth;
 mod gate;
 mod identity;
+mod outbound;
 mod sample;
 mod session;
 

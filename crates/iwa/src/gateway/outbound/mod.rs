@@ -11,6 +11,8 @@
 
 mod account;
 mod refused;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use std::sync::Arc;
@@ -210,6 +212,33 @@ impl Outbound {
                 self.ask(|env| client.on_behalf(&evidence, service, resource_based, env)).await
             })
             .await
+    }
+
+    /// Asks the KDC what it would give: to our own account, or in the name of a user, which is `user` or our own account.
+    ///
+    /// # Errors
+    /// What it refuses.
+    pub(crate) async fn probe(&self, user: Option<&str>) -> Result<String, Box<Refused>> {
+        let Some(account) = &self.account else {
+            return Ok("nothing is asked of the KDC without a visitor's TGT".to_owned());
+        };
+        let own = account.principal();
+        let Who::User(ways) = &self.config.who else {
+            let got = self.as_itself().await;
+            got.map_err(|reason| self.refuse(reason, Some(Way::OurSelf)))?;
+            return Ok(format!("the KDC gives tickets to {own}"));
+        };
+        let user = match user {
+            Some(name) => Principal::user(name, &own.realm),
+            None => own.clone(),
+        };
+        match self.for_user(&user).await {
+            Ok(_) => Ok(format!("the KDC gives tickets of its users to {own} (tried with {user})")),
+            Err(Reason::Policy(Policy::Delegation { why })) if !ways.contains(&How::Transition) => Ok(format!(
+                "whether the KDC gives tickets of visitors shows only when one comes: {own} has no protocol transition to try it                  with, or {user} must not be delegated ({why})"
+            )),
+            Err(reason) => Err(self.refuse(reason, Some(Way::As(How::Transition)))),
+        }
     }
 
     /// Asks KDCs until there is a ticket.
