@@ -90,6 +90,34 @@ fn it_serves_the_sockets_it_is_handed_and_says_when_it_is_ready() {
 }
 
 #[test]
+fn on_a_console_each_request_is_a_line_that_says_why() {
+    if !present("curl", "/usr/bin/curl") {
+        return;
+    }
+    let port = free_port();
+    let dir = site(&format!("\"127.0.0.1:{port}\""));
+    let mut config = std::fs::read_to_string(dir.join("iwa.toml")).expect("the file");
+    config.push_str("[log]\nconsole = true\n");
+    std::fs::write(dir.join("iwa.toml"), config).expect("a file");
+    let server = Command::new(IWA)
+        .args(["serve", "--config"])
+        .arg(dir.join("iwa.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("iwa runs");
+    until_it_listens(port);
+    let answer = run(Command::new("curl").args(["-s", &format!("http://127.0.0.1:{port}/somewhere")]), "", 20);
+    assert!(answer.status.success(), "{}", shown(&answer));
+    assert!(run(Command::new("kill").arg(server.id().to_string()), "", 10).status.success());
+    let said = server.wait_with_output().expect("it ends");
+    let lines: Vec<serde_json::Value> =
+        text(&said.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines.iter().any(|line| line["url"] == "/somewhere" && line["status"] == 200), "{lines:?}");
+    assert!(lines.iter().all(|line| line["why"].is_string() && line["id"].is_string()), "{lines:?}");
+}
+
+#[test]
 fn a_socket_that_listen_does_not_have_is_refused() {
     if !present("systemd-socket-activate", "/usr/bin/systemd-socket-activate") {
         return;

@@ -606,6 +606,9 @@ fn logs_and_limits(page: &mut Page, config: &Config) {
         }
         _ => page.line("log", "none in files"),
     }
+    if log.console {
+        page.line("log", "standard output, with the reasons in words");
+    }
     let limits = &config.limits;
     page.line(
         "limits",

@@ -281,6 +281,8 @@ pub(crate) struct Log {
     pub(crate) w3c: bool,
     /// `json`: whether there is a log that says in words why.
     pub(crate) json: bool,
+    /// `console`: whether the JSON lines go to standard output, besides files or without any.
+    pub(crate) console: bool,
     /// `fields` of the W3C log, in their order.
     pub(crate) fields: Vec<crate::gateway::audit::Field>,
     /// `period`: when a new file begins.
@@ -300,6 +302,7 @@ impl Default for Log {
             dir: None,
             w3c: true,
             json: true,
+            console: false,
             fields: crate::gateway::audit::Field::DEFAULT.to_vec(),
             period: crate::gateway::audit::Period::Daily,
             truncate_size: 20 << 20,

@@ -392,6 +392,7 @@ impl<'a> Reading<'a> {
         if let Some(json) = section.boolean("json") {
             log.json = json.value;
         }
+        log.console = section.boolean("console").is_some_and(|console| console.value);
         if let Some(fields) = section.strings("fields") {
             log.fields.clear();
             let known = Field::ALL.map(Field::name);

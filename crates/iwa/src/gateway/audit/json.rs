@@ -16,7 +16,6 @@
 //! | `unbound` | where it reports: how many sign-ins since the start `require` would have refused |
 //! | `note` | what the operator should know although it went well |
 
-use crate::gateway::exchange::Proved;
 use std::io::Write as _;
 
 use iwa_auth::{Binding, Mechanism};
@@ -24,7 +23,7 @@ use iwa_http::Status;
 use iwa_wire::explain::printable;
 use serde::Serialize;
 
-use crate::gateway::exchange::Exchange;
+use crate::gateway::exchange::{Exchange, Proved};
 
 /// Appends the line of a request, with its line break.
 pub(super) fn write(exchange: &Exchange<'_>, out: &mut Vec<u8>) {

@@ -44,7 +44,7 @@ pub(crate) fn w3c_line(exchange: &Exchange<'_>, fields: &[Field]) -> String {
     String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
-/// The files of both logs.
+/// The files of both logs, and the console.
 pub(crate) struct Logs {
     w3c: Option<(Vec<Field>, usize)>,
     json: bool,
@@ -76,18 +76,20 @@ struct Lines {
 /// # Errors
 /// The directory or a file cannot be made.
 pub(crate) fn start(log: &Log) -> io::Result<Arc<dyn Audit>> {
-    match &log.dir {
-        Some(dir) if log.w3c || log.json => Ok(Arc::new(Logs::start(log, dir.clone())?)),
-        _ => Ok(Arc::new(TraceOnly)),
+    let files = log.dir.clone().filter(|_| log.w3c || log.json);
+    if files.is_none() && !log.console {
+        return Ok(Arc::new(TraceOnly));
     }
+    Ok(Arc::new(Logs::start(log, files)?))
 }
 
 impl Logs {
-    /// Opens the logs; the directory is made if it is not there.
+    /// Opens the logs: files in a directory, which is made if it is not there, and the console if the configuration says so.
     ///
     /// # Errors
     /// The directory or a file cannot be made.
-    pub(crate) fn start(log: &Log, dir: PathBuf) -> io::Result<Self> {
+    pub(crate) fn start(log: &Log, dir: Option<PathBuf>) -> io::Result<Self> {
+        let files = dir.is_some();
         let (queue, lines) = sync_channel(MOST_QUEUED);
         let pressure = Arc::new(Pressure::default());
         let writer = writer::Writer::open(log, dir)?;
@@ -96,8 +98,8 @@ impl Logs {
         let thread =
             std::thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run(&lines, &seen, flush))?;
         Ok(Self {
-            w3c: log.w3c.then(|| (log.fields.clone(), log.max_line)),
-            json: log.json,
+            w3c: (files && log.w3c).then(|| (log.fields.clone(), log.max_line)),
+            json: (files && log.json) || log.console,
             queue: Some(queue),
             pressure,
             thread: Some(thread),

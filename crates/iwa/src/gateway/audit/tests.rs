@@ -257,7 +257,7 @@ fn the_other_log_says_why() {
 fn logs(dir: &Directory, change: impl FnOnce(&mut Log)) -> Logs {
     let mut log = Log { flush: Duration::from_secs(3600), ..Log::default() };
     change(&mut log);
-    Logs::start(&log, dir.0.clone()).unwrap()
+    Logs::start(&log, Some(dir.0.clone())).unwrap()
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_loss_is_counted_and_written_down() {
 fn a_directory_that_cannot_be_had_is_told_when_the_server_starts() {
     let dir = Directory::new();
     fs::write(&dir.0, b"a file").unwrap();
-    let error = Logs::start(&Log::default(), dir.0.join("logs")).err().unwrap();
+    let error = Logs::start(&Log::default(), Some(dir.0.join("logs"))).err().unwrap();
     assert!(error.to_string().contains("logs"));
     fs::remove_file(&dir.0).unwrap();
 }

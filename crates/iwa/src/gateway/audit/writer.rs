@@ -20,6 +20,8 @@ pub(super) struct Writer {
     truncate_size: u64,
     w3c: Option<Rolling>,
     json: Option<Rolling>,
+    /// The JSON lines for standard output, where the configuration wants them.
+    console: Option<Vec<u8>>,
 }
 
 /// A log of which a new file begins now and then.
@@ -42,15 +44,20 @@ enum Kind {
 }
 
 impl Writer {
-    pub(super) fn open(log: &Log, dir: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
+    pub(super) fn open(log: &Log, dir: Option<PathBuf>) -> io::Result<Self> {
+        let files = dir.is_some();
+        let dir = dir.unwrap_or_default();
+        if files {
+            std::fs::create_dir_all(&dir)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
+        }
         let mut writer = Self {
             dir,
             period: log.period,
             truncate_size: log.truncate_size,
-            w3c: log.w3c.then(|| Rolling::new(Kind::W3c(log.fields.clone()))),
-            json: log.json.then(|| Rolling::new(Kind::Json)),
+            w3c: (files && log.w3c).then(|| Rolling::new(Kind::W3c(log.fields.clone()))),
+            json: (files && log.json).then(|| Rolling::new(Kind::Json)),
+            console: log.console.then(Vec::new),
         };
         // Opened now, so that a directory that cannot be written to is told of when the server starts.
         let now = now();
@@ -98,8 +105,13 @@ impl Writer {
                     return self.flush();
                 }
             }
+            let console_is_full = self.console.as_ref().is_some_and(|console| console.len() >= BUFFER);
             let full = |rolling: &Option<Rolling>| rolling.as_ref().is_some_and(|log| log.buffer.len() >= BUFFER);
-            if full(&self.w3c) || full(&self.json) || oldest.is_some_and(|oldest| oldest.elapsed() >= flush) {
+            if full(&self.w3c)
+                || full(&self.json)
+                || console_is_full
+                || oldest.is_some_and(|oldest| oldest.elapsed() >= flush)
+            {
                 self.tell_loss(pressure);
                 self.flush();
                 oldest = None;
@@ -108,6 +120,9 @@ impl Writer {
     }
 
     fn append(&mut self, at: UnixTime, w3c: &[u8], json: &[u8]) {
+        if let Some(console) = &mut self.console {
+            console.extend_from_slice(json);
+        }
         for (rolling, line) in [(&mut self.w3c, w3c), (&mut self.json, json)] {
             let Some(rolling) = rolling else { continue };
             if let Err(error) = rolling.roll(&self.dir, self.period, self.truncate_size, at, line.len()) {
@@ -130,11 +145,19 @@ impl Writer {
         if let Some(log) = &mut self.json {
             json::write_loss(now(), lost, &mut log.buffer);
         }
+        if let Some(console) = &mut self.console {
+            json::write_loss(now(), lost, console);
+        }
     }
 
     fn flush(&mut self) {
         for rolling in [&mut self.w3c, &mut self.json].into_iter().flatten() {
             rolling.flush();
+        }
+        if let Some(console) = self.console.as_mut().filter(|console| !console.is_empty()) {
+            // Nobody who reads it can be told that nobody reads it.
+            let _ = io::stdout().lock().write_all(console).and_then(|()| io::stdout().flush());
+            console.clear();
         }
     }
 }
