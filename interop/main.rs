@@ -4,6 +4,7 @@
 
 mod apache;
 mod behind;
+mod bodies;
 mod browsers;
 mod curl;
 mod demo;

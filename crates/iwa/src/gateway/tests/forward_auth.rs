@@ -11,7 +11,7 @@ use super::{Client, Directory, Server, header};
 use crate::config::{Config, ForwardAuth, Route};
 use crate::gateway::authorize::{Rule, User};
 
-fn forward(config: &mut Config) {
+pub(super) fn forward(config: &mut Config) {
     config.forward_auth = Some(ForwardAuth {
         from: vec![IpAddr::from([127, 0, 0, 1]).into()],
         connection_header: Some(http::HeaderName::from_static("x-connection")),
@@ -33,7 +33,7 @@ async fn gateway(directory: &Directory) -> Server {
 }
 
 /// The headers of nginx's question about `path`.
-fn about(path: &str, connection: &str) -> String {
+pub(super) fn about(path: &str, connection: &str) -> String {
     format!(
         "X-Original-Method: GET\r\nX-Original-URI: {path}\r\nX-Original-Host: app.example.test\r\nX-Original-Proto: https\r\n\
          X-Original-Addr: 192.0.2.7\r\n{connection}"

@@ -17,13 +17,13 @@ use super::{Directory, Server, anonymous, server};
 use crate::config::{Config, Http2};
 
 /// A client of HTTP/2 alone.
-struct Client {
+pub(super) struct Client {
     send: SendRequest<Bytes>,
     connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
 
 impl Client {
-    async fn of(server: &Server, trusted: &Pem) -> Self {
+    pub(super) async fn of(server: &Server, trusted: &Pem) -> Self {
         let stream = stream_over_tls(server, "web.example.test", &[trusted], &[b"h2"]).await.expect("TLS");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (send, connection) =
@@ -31,7 +31,7 @@ impl Client {
         Self { send, connection: tokio::spawn(connection) }
     }
 
-    async fn begin(&mut self, uri: &str, headers: &[(&'static str, String)]) -> ResponseFuture {
+    pub(super) async fn begin(&mut self, uri: &str, headers: &[(&'static str, String)]) -> ResponseFuture {
         let mut request = Request::get(uri).version(Version::HTTP_2);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -46,7 +46,7 @@ impl Client {
     }
 }
 
-async fn whole(answer: ResponseFuture) -> Result<(StatusCode, HeaderMap, String), h2::Error> {
+pub(super) async fn whole(answer: ResponseFuture) -> Result<(StatusCode, HeaderMap, String), h2::Error> {
     let (head, mut body) = answer.await.map(Response::into_parts)?;
     let mut text = Vec::new();
     while let Some(bytes) = body.data().await {

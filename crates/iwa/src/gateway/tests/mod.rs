@@ -8,6 +8,7 @@ mod front;
 mod gate;
 mod http2;
 mod identity;
+mod isolation;
 mod pinned;
 mod protection;
 mod session;

@@ -111,7 +111,7 @@ fn set_cookies(head: &str) -> Vec<&str> {
 }
 
 /// What a browser sends back.
-fn cookie(head: &str) -> Option<String> {
+pub(super) fn cookie(head: &str) -> Option<String> {
     let kept = set_cookies(head).into_iter().filter(|line| !line.contains("Max-Age=0"));
     let pairs: Vec<_> = kept.filter_map(|line| line.split(';').next()).collect();
     (!pairs.is_empty()).then(|| pairs.join("; "))
@@ -129,7 +129,7 @@ fn asks(head: &str) -> bool {
     head.starts_with("HTTP/1.1 401 ") && head.contains("www-authenticate: Negotiate")
 }
 
-fn basic(user: &str) -> String {
+pub(super) fn basic(user: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{user}-Passw0rd")))
 }
 
