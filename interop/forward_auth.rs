@@ -1,4 +1,5 @@
-//! Forward-auth: real nginx, Caddy and HAProxy, with the very configurations of `docs/forward-auth`, ask about the requests of real clients.
+//! Forward-auth: real nginx, Caddy and HAProxy, with the very configurations of `docs/forward-auth`, ask about the requests
+//! of real clients.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -88,7 +89,8 @@ impl Site {
     }
 }
 
-/// An application that answers with what it got: `METHOD path`, each header, and how long the body was. Lives as long as the test.
+/// An application that answers with what it got: `METHOD path`, each header, and how long the body was. Lives as long as
+/// the test.
 fn application() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
     let port = listener.local_addr().expect("a bound socket has an address").port();

@@ -47,7 +47,10 @@ impl<'a> Reading<'a> {
                     match network(value) {
                         Some(network) if network.prefix_len() == 0 => self.report.error(
                             span,
-                            format!("from: \"{value}\" is everybody, and everybody could say whose request it is; wanted the addresses of proxies"),
+                            format!(
+                                "from: \"{value}\" is everybody, and everybody could say whose request it is; wanted the \
+                                 addresses of proxies"
+                            ),
                         ),
                         Some(network) => from.push(network),
                         None => self.report.error(

@@ -1,15 +1,17 @@
-//! The connections of a proxy's clients, as the proxy tells of them. What NTLM needs (MS-NTHT 1.3), where the client's own connection
-//! ends somewhere else.
+//! The connections of a proxy's clients, as the proxy tells of them. What NTLM needs (MS-NTHT 1.3), where the client's own
+//! connection ends somewhere else.
 //!
-//! The proxy asks over connections of its own, which it shares among its clients: nothing is ever kept by those. What is kept is kept by
-//! what the proxy says of its client's connection: its own name for it, and the client's address. Why nobody gets another's identity:
+//! The proxy asks over connections of its own, which it shares among its clients: nothing is ever kept by those. What is
+//! kept is kept by what the proxy says of its client's connection: its own name for it, and the client's address. Why
+//! nobody gets another's identity:
 //!
 //! - The header is believed only from `[forward-auth] from` and from proxies whose configuration sets it and takes the client's
 //!   away. The asking address, the kind of the proxy and the client's address are part of the key.
-//! - A name is that of one connection as long as that lives: nginx's counter and HAProxy's UUID are. Client port and worker process
-//!   stand in nginx's name too, since its counter begins anew when nginx does.
-//! - A name that comes again later is a new connection's: nginx says the how manieth request of its connection one is, and the first is
-//!   never anybody's, nor is one whose number went down.
+//! - A name is that of one connection as long as that lives: nginx's counter and HAProxy's UUID are. Client port and worker
+//!   process stand in nginx's name too, since its counter begins anew when nginx does.
+//! - A name that comes again later is a new connection's: nginx says the how manieth request of its connection one is, and
+//!   the first is never anybody's (unless it is the very one that was asked about before, with its token), nor is one whose
+//!   number went down.
 //! - What is idle or old is forgotten; sooner than a port comes again.
 //! - Only a connection that remembers something is kept. If there are too many, a new one can do what one request can: no NTLM.
 

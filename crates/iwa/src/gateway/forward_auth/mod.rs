@@ -1,8 +1,9 @@
-//! Forward-auth: a proxy asks whether a request of its client may go on, and passes on what we say. nginx calls it `auth_request`, Caddy
-//! `forward_auth`, Traefik `forwardAuth`, Envoy `ext_authz`.
+//! Forward-auth: a proxy asks whether a request of its client may go on, and passes on what we say. nginx calls it
+//! `auth_request`, Caddy `forward_auth`, Traefik `forwardAuth`, Envoy `ext_authz`.
 //!
-//! What is decided is the original request, by the rules and the sign-in of its own route, as if it had come here. The question itself
-//! is nobody's: it comes over a connection that the proxy shares among its clients. `docs/forward-auth.md` has the configurations.
+//! What is decided is the original request, by the rules and the sign-in of its own route, as if it had come here. The
+//! question itself is nobody's: it comes over a connection that the proxy shares among its clients. `docs/forward-auth.md`
+//! has the configurations.
 
 mod connections;
 mod original;
@@ -201,8 +202,9 @@ async fn admitted(site: &Site, asked: &Asked<'_>, admission: Admission<'_>) -> A
     Answer { identity, name, proved, binding, unbound, note, ..answer }
 }
 
-/// nginx takes one value of a header out of an answer, and of a 200 none at all. So each line has a name of its own: the first stays where nginx
-/// looks for it at a 401, the others, and at every other status the first too, are for `auth_request_set` and `add_header`.
+/// nginx takes one value of a header out of an answer, and of a 200 none at all. So each line has a name of its own: the
+/// first stays where nginx looks for it at a 401, the others, and at every other status the first too, are for
+/// `auth_request_set` and `add_header`.
 fn number_challenges(headers: &mut HeaderMap, status: StatusCode) {
     let lines: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
     headers.remove(WWW_AUTHENTICATE);
@@ -220,11 +222,11 @@ const NUMBERED: [HeaderName; 3] = [
     HeaderName::from_static("x-authenticate-3"),
 ];
 
-const NOT_CONFIGURED: &str = "NTLM is not offered through this proxy: [forward-auth] has no connection-header, in which a proxy says over which \
-                              connection of its client a request came";
-const CANNOT_TELL: &str = "NTLM is not offered through this proxy: Caddy, Traefik, Envoy and ingress-nginx do not say over which connection of \
-                           their client a request came";
-const NOT_TOLD: &str = "NTLM is not offered for this request: the proxy does not say over which connection it came, because the client does not \
-                        speak HTTP/1.1 or because the proxy does not send connection-header of [forward-auth]";
+const NOT_CONFIGURED: &str = "NTLM is not offered through this proxy: [forward-auth] has no connection-header, in which a \
+                              proxy says over which connection of its client a request came";
+const CANNOT_TELL: &str = "NTLM is not offered through this proxy: Caddy, Traefik, Envoy and ingress-nginx do not say over \
+                           which connection of their client a request came";
+const NOT_TOLD: &str = "NTLM is not offered for this request: the proxy does not say over which connection it came, because \
+                        the client does not speak HTTP/1.1 or the proxy does not send connection-header of [forward-auth]";
 const TOO_MANY: &str =
     "NTLM is not offered for this request: there are more signed in connections than `connections` of [forward-auth]";

@@ -1,7 +1,7 @@
 //! The request that a proxy asks about, out of the headers of its question.
 //!
-//! Each proxy has its own, and only its own are read: a header that this proxy does not set is the client's, who may write there
-//! what they like. Whatever is missing, stands twice or does not parse refuses the request: nothing is guessed.
+//! Each proxy has its own, and only its own are read: a header that this proxy does not set is the client's, who may write
+//! there what they like. Whatever is missing, stands twice or does not parse refuses the request: nothing is guessed.
 //!
 //! | proxy | method | path and query | host | scheme | client |
 //! |---|---|---|---|---|---|
@@ -46,8 +46,8 @@ impl Proxy {
                 }
                 _ => {
                     return Err(Refused::new(
-                        "it has more than one of X-Original-URI, X-Original-URL and X-Forwarded-Uri, and the client may have sent one: \
-                         ask at /.iwa/auth/nginx, /haproxy, /caddy or /traefik",
+                        "it has more than one of X-Original-URI, X-Original-URL and X-Forwarded-Uri, and the client may \
+                         have sent one: ask at /.iwa/auth/nginx, /haproxy, /caddy or /traefik",
                     ));
                 }
             },
@@ -60,8 +60,8 @@ impl Proxy {
         })
     }
 
-    /// Whether it can say which connection of its client a request came over. Caddy and Traefik cannot; a header that says so came
-    /// from the client.
+    /// Whether it can say which connection of its client a request came over. Caddy and Traefik cannot; a header that says
+    /// so came from the client.
     pub(super) const fn tells_connections(self) -> bool {
         matches!(self, Self::Nginx | Self::Haproxy)
     }

@@ -1,5 +1,5 @@
-//! Forward-auth over real connections: the test is the proxy, and asks as proxies do, over connections of its own that it shares among its
-//! clients.
+//! Forward-auth over real connections: the test is the proxy, and asks as proxies do, over connections of its own that it
+//! shares among its clients.
 
 use std::net::IpAddr;
 
@@ -44,7 +44,8 @@ const ASK: &str = "/.iwa/auth/nginx";
 const ONE: &str = "X-Connection: 7-1-192.0.2.7:4711\r\n";
 const OTHER: &str = "X-Connection: 7-2-192.0.2.7:4712\r\n";
 
-/// Signs a client in whose requests the proxy tells of by these headers. Each question goes over another connection of the proxy.
+/// Signs a client in whose requests the proxy tells of by these headers. Each question goes over another connection of the
+/// proxy.
 async fn sign_in(proxy: &mut [Client], ask: &str, headers: &str, user: &str) -> (String, Vec<String>) {
     let (policy, initiator) = ntlm_client(user, &format!("{user}-Passw0rd"));
     let mut exchange = Exchange::new(&policy, &initiator, &NoKdc, &Os);
@@ -262,7 +263,8 @@ async fn the_log_tells_of_the_original_request() {
     drop(directory);
 }
 
-/// As `source/extensions/filters/common/ext_authz/ext_authz_http_impl.cc` writes it: the original's method and path, Content-Length 0.
+/// As `source/extensions/filters/common/ext_authz/ext_authz_http_impl.cc` writes it: the original's method and path,
+/// Content-Length 0.
 #[tokio::test]
 async fn envoy_asks_with_the_originals_own_method_and_path() {
     let directory = accounts("forward-envoy");
