@@ -63,7 +63,7 @@ pub(crate) use gate::SignIn;
 pub(crate) use gate::When;
 pub(crate) use keytab::KeytabSummary;
 pub(crate) use outbound::{How, Outbound, Who};
-pub(crate) use proxy::{Balance, HostHeader, Proxy, Settings, ToHttp2};
+pub(crate) use proxy::{Balance, Health, HostHeader, Proxy, Settings, ToHttp2};
 pub(crate) use raw::{Problem, Severity};
 pub(crate) use read::{Loaded, load};
 pub(crate) use session::Sessions;

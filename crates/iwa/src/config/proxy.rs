@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::{Authority, PathAndQuery};
 
 use super::CertificateFiles;
 use super::raw::{At, Section};
@@ -62,6 +63,21 @@ pub(crate) struct Settings {
     pub(crate) balance: Balance,
     /// `retries`: how often a request is repeated that the application may have seen, and may see twice.
     pub(crate) retries: u32,
+    /// `health`: how each address is checked; `None` waits for visitors to find out.
+    pub(crate) health: Option<Health>,
+}
+
+/// `[route.upstream.health]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// `path`: a page that answers 2xx or 3xx if all is well.
+    pub(crate) path: PathAndQuery,
+    /// `host`: asked for under this name; `None` is the address's.
+    pub(crate) host: Option<String>,
+    /// `interval`: between two checks.
+    pub(crate) interval: Duration,
+    /// `timeout`: how long an answer may take.
+    pub(crate) timeout: Duration,
 }
 
 /// `host`.
@@ -114,6 +130,7 @@ impl Default for Settings {
             max_connections: 1000,
             balance: Balance::RoundRobin,
             retries: 1,
+            health: None,
         }
     }
 }
@@ -205,8 +222,32 @@ impl<'a> Reading<'a> {
         if let Some(retries) = section.number("retries", 0) {
             settings.retries = u32::try_from(retries.value).unwrap_or(u32::MAX);
         }
+        settings.health = self.upstream_health(section.section("health"));
         section.finish();
         settings
+    }
+
+    fn upstream_health(&self, section: Section<'a>) -> Option<Health> {
+        let path = section.parsed("path", "a path such as \"/healthz\"", |text| {
+            text.parse::<PathAndQuery>().ok().filter(|_| text.starts_with('/')).ok_or("")
+        });
+        let host = section.parsed("host", "a host, with its port if that is said", |text| {
+            text.parse::<Authority>().map(|_| text.to_owned())
+        });
+        let duration = |key, default| {
+            let found = section.duration(key);
+            if let Some(At { value: Duration::ZERO, span }) = &found {
+                self.report.error(span.clone(), format!("{key}: wanted more than nothing"));
+            }
+            found.map_or(default, |found| found.value)
+        };
+        let interval = duration("interval", Duration::from_secs(10));
+        let timeout = duration("timeout", Duration::from_secs(5));
+        if section.is_written() && path.is_none() {
+            self.report.error(section.span(), "[route.upstream.health] needs `path`, for example path = \"/healthz\"");
+        }
+        section.finish();
+        Some(Health { path: path?.value, host: host.map(|host| host.value), interval, timeout })
     }
 
     fn upstream_tls(&self, section: &Section<'a>, settings: &mut Settings) {

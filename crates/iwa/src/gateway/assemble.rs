@@ -135,8 +135,7 @@ pub(crate) fn site(
         }
         None => Whose::default(),
     };
-    let proxies_before =
-        || before.into_iter().flat_map(|before| &before.routes).filter_map(|route| route.content.proxy());
+    let proxies_before = || before.into_iter().flat_map(Site::proxies);
     let routes = config.routes.iter().map(|route| {
         let content = match (&route.files, &route.proxy) {
             (_, Some(proxy)) => {

@@ -94,6 +94,7 @@ use domain::Joined;
 use exchange::{Audit, RequestId};
 use listen::Over;
 use metrics::{Counted, Metrics, Now};
+use proxy::Proxy;
 use replay::ReplayMemory;
 use site::Site;
 use unbound::Unbound;
@@ -217,6 +218,7 @@ async fn start_with(
     });
     let (stop, stopping) = watch::channel(false);
     gateway.site().domains.iter().for_each(|domain| domain.keep());
+    gateway.site().proxies().for_each(Proxy::keep);
     tokio::spawn(names::keep(Arc::clone(&gateway), stopping.clone()));
     tokio::spawn(reload::watch(Arc::clone(&gateway), file, stopping.clone()));
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());

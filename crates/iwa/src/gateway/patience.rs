@@ -6,11 +6,11 @@
 //! asks until the socket is full, would keep its connection for ever, before anybody knows who it is.
 
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, Ordering};
-use core::task::{Context, Poll};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -26,19 +26,67 @@ pub(crate) struct Patience<S> {
     longest_stall: Duration,
     /// Runs while one waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    presence: Arc<Presence>,
+    /// What was read while nobody but [`Presence`] wanted to know.
+    ahead: Vec<u8>,
 }
 
 /// Counts up when a request, whose head is whole then, begins to be answered, and when it was: odd while one is.
 #[derive(Clone)]
-pub(crate) struct Answering(Arc<AtomicU64>);
+pub(crate) struct Answering {
+    turns: Arc<AtomicU64>,
+    presence: Arc<Presence>,
+}
 
 impl Answering {
     pub(crate) fn begins(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.presence.watched.store(false, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn ends(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the client is there still: see [`Presence`].
+    pub(crate) fn presence(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+}
+
+/// Whether a client is there still that waits for its answer.
+///
+/// hyper looks for more of a client when it is done with the answer, as a client may close its own half and wait. Where an
+/// application works for the answer, that is too late: whoever closes is taken for gone there. Looking is done on the occasion of
+/// hyper's flushing, which it does whenever it is woken.
+#[derive(Default)]
+pub(crate) struct Presence {
+    watched: AtomicBool,
+    gone: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Presence {
+    /// Ready when the client has closed its connection.
+    pub(crate) fn poll_gone(&self, context: &Context<'_>) -> Poll<()> {
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.gone.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        self.watched.store(true, Ordering::Relaxed);
+        match &mut *waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn is_gone(&self) {
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gone.store(true, Ordering::Relaxed);
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -46,14 +94,17 @@ impl<S> Patience<S> {
     /// Gives the client `limit` for the head of a request, and `longest_stall` for taking something of an answer.
     pub(crate) fn new(stream: S, limit: Duration, longest_stall: Duration) -> (Self, Answering) {
         let turns = Arc::new(AtomicU64::new(0));
-        let answering = Answering(Arc::clone(&turns));
-        (Self { stream, limit, turns, deadline: None, longest_stall, stalled: None }, answering)
+        let presence = Arc::<Presence>::default();
+        let answering = Answering { turns: Arc::clone(&turns), presence: Arc::clone(&presence) };
+        let ahead = Vec::new();
+        (Self { stream, limit, turns, deadline: None, longest_stall, stalled: None, presence, ahead }, answering)
     }
 
     /// For a protocol that tells its heads apart by itself: only `longest_stall` holds.
     pub(crate) fn of_frames(stream: S, longest_stall: Duration) -> Self {
         let turns = Arc::new(AtomicU64::new(1));
-        Self { stream, limit: longest_stall, turns, deadline: None, longest_stall, stalled: None }
+        let (presence, ahead) = (Arc::default(), Vec::new());
+        Self { stream, limit: longest_stall, turns, deadline: None, longest_stall, stalled: None, presence, ahead }
     }
 
     fn unless_stalled(
@@ -76,16 +127,46 @@ impl<S> Patience<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patience<S> {
+    /// What was read ahead, else what there is.
+    fn poll_stream(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(self.ahead.get(..length).unwrap_or_default());
+        self.ahead.drain(..length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks whether the client is there, if somebody wants to know. One that has sent more is.
+    fn look(&mut self, context: &mut Context<'_>) {
+        let presence = &self.presence;
+        if !presence.watched.load(Ordering::Relaxed) || !self.ahead.is_empty() || presence.gone.load(Ordering::Relaxed)
+        {
+            return;
+        }
+        let mut bytes = [0; 512];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => self.ahead.extend_from_slice(buffer.filled()),
+            // Whoever reads next finds the same.
+            Poll::Ready(_) => presence.is_gone(),
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let turn = this.turns.load(Ordering::Relaxed);
         this.deadline.take_if(|(of, _)| *of != turn);
         if turn % 2 == 1 {
-            return Pin::new(&mut this.stream).poll_read(context, buffer);
+            return this.poll_stream(context, buffer);
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+        match this.poll_stream(context, buffer) {
             Poll::Pending => {
                 let over = this.deadline.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready());
                 if over {
@@ -105,7 +186,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
@@ -113,7 +194,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        this.look(context);
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

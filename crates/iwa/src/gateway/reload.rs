@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::assemble::{self, Problem};
 use super::listen::stopped;
+use super::proxy::Proxy;
 use super::site::Site;
 use super::{Gateway, domain, names};
 use crate::config::Config;
@@ -50,6 +51,7 @@ pub(crate) async fn configuration(gateway: &Arc<Gateway>, file: Option<&Path>) -
         tracing::warn!("{what} changed; that takes effect when the server is started anew");
     }
     site.domains.iter().for_each(|domain| domain.keep());
+    site.proxies().for_each(Proxy::keep);
     gateway.site.store(Arc::new(site));
     tracing::info!(file = %file.display(), "the configuration was read anew");
     Ok(())

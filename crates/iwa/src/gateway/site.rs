@@ -69,6 +69,11 @@ impl Site {
     pub(crate) fn find(&self, path: &Path<'_>) -> Option<&Route> {
         self.routes.iter().find(|route| path.below(&route.path))
     }
+
+    /// The applications behind.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.routes.iter().filter_map(|route| route.content.proxy())
+    }
 }
 
 impl Site {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::super::body::BodyError;
 use super::super::exchange::RequestId;
 use super::super::identity::protected::Protected;
+use super::super::patience::Presence;
 use super::headers::clean_trailers;
 use super::pool::Lease;
 
@@ -22,7 +23,7 @@ pub(crate) struct Onward {
     body: Option<Incoming>,
     progress: Option<Arc<Progress>>,
     /// What only this server says to the application, in trailers neither.
-    protected: Arc<Protected>,
+    protected: Option<Arc<Protected>>,
 }
 
 /// How far a body came.
@@ -48,7 +49,12 @@ impl Onward {
     pub(super) fn new(body: Option<Incoming>, protected: &Arc<Protected>) -> Self {
         let body = body.filter(|body| !body.is_end_stream());
         let progress = body.is_some().then(Arc::default);
-        Self { body, progress, protected: Arc::clone(protected) }
+        Self { body, progress, protected: Some(Arc::clone(protected)) }
+    }
+
+    /// Nothing.
+    pub(super) fn empty() -> Self {
+        Self { body: None, progress: None, protected: None }
     }
 
     /// Whether there is nothing in it, so that it can be sent again.
@@ -78,8 +84,8 @@ impl HttpBody for Onward {
         progress.frames.fetch_add(u64::from(frame.is_ready()), Ordering::Relaxed);
         frame.map_ok(|frame| {
             let mut frame = cleaned(frame);
-            if let Some(trailers) = frame.trailers_mut() {
-                this.protected.strip(trailers);
+            if let (Some(trailers), Some(protected)) = (frame.trailers_mut(), &this.protected) {
+                protected.strip(trailers);
             }
             frame
         })
@@ -102,11 +108,18 @@ pub(crate) struct Returning {
     /// How long the application may be silent.
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
+    client: Option<Arc<Presence>>,
 }
 
 impl Returning {
-    pub(super) fn new(id: RequestId, body: Incoming, lease: Lease, patience: Duration) -> Self {
-        let mut returning = Self { id, body, lease: Some(lease), patience, silence: None };
+    pub(super) fn new(
+        id: RequestId,
+        body: Incoming,
+        lease: Lease,
+        patience: Duration,
+        client: Option<Arc<Presence>>,
+    ) -> Self {
+        let mut returning = Self { id, body, lease: Some(lease), patience, silence: None, client };
         returning.give_back_at_the_end();
         returning
     }
@@ -151,6 +164,9 @@ impl HttpBody for Returning {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                if this.client.as_ref().is_some_and(|client| client.poll_gone(context).is_ready()) {
+                    return Poll::Ready(Some(Err("the client is gone".into())));
+                }
                 let patience = this.patience;
                 let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
                 if silence.as_mut().poll(context).is_pending() {

@@ -47,7 +47,7 @@ impl Failure {
     }
 
     /// What the client and the logs see.
-    pub(super) const fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
         const GATEWAY_TIMEOUT: StatusCode = StatusCode::GATEWAY_TIMEOUT;
         // ERROR_WINHTTP_...
@@ -71,13 +71,23 @@ impl Failure {
             Why::Busy => (StatusCode::SERVICE_UNAVAILABLE, 0, TIMEOUT),
             Why::SlowClient => (StatusCode::REQUEST_TIMEOUT, 0, TIMEOUT),
             Why::BadRequest => (StatusCode::BAD_REQUEST, 0, 0),
-            Why::ClientGone => (StatusCode::BAD_REQUEST, 0, CLIENT_GONE),
+            Why::ClientGone => (client_closed_request(), 0, CLIENT_GONE),
         };
         Status { http, sub, win32 }
+    }
+
+    /// Whether nobody is to blame for it but the client.
+    pub(super) const fn is_the_clients(&self) -> bool {
+        matches!(self.why, Why::ClientGone | Why::SlowClient | Why::BadRequest)
     }
 
     /// Whether nothing of the request can have left this server: it may be sent elsewhere, whatever it is.
     pub(super) const fn before_anything_was_sent(&self) -> bool {
         matches!(self.why, Why::Unresolved | Why::Unreachable | Why::Tls | Why::ConnectTimeout)
     }
+}
+
+/// 499, as nginx logs it: no client ever sees it.
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }

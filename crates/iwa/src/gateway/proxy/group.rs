@@ -1,7 +1,7 @@
 //! The addresses of one application, and which of them a request goes to.
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use super::pool::Pool;
@@ -12,6 +12,8 @@ pub(super) struct Group {
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) balance: Balance,
     next: AtomicUsize,
+    /// Their health is looked after.
+    pub(super) watched: AtomicBool,
 }
 
 /// Which of them were tried already, by number.
@@ -33,7 +35,7 @@ impl Group {
     pub(crate) const MOST: usize = 64;
 
     pub(super) const fn new(pools: Vec<Arc<Pool>>, balance: Balance) -> Self {
-        Self { pools, balance, next: AtomicUsize::new(0) }
+        Self { pools, balance, next: AtomicUsize::new(0), watched: AtomicBool::new(false) }
     }
 
     /// Where a request of this client goes that was sent to none but `tried`. Those that are not in good standing come last.

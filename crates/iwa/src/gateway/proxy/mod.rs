@@ -7,7 +7,7 @@
 //! | the same for an application that signs in by itself | [`pinned`] |
 //! | the bodies in between | [`body`] |
 //! | WebSocket and other upgrades | [`upgrade`] |
-//! | the addresses of the application, which one, and in what standing | [`group`], [`standing`] |
+//! | the addresses of the application, which one, in what standing, and checks of their health | [`group`], [`standing`], [`health`] |
 //! | the connections to one address | [`pool`] |
 //! | a new connection; TLS | [`connect`], [`trust`] |
 //! | what an address is | [`target`] |
@@ -18,6 +18,7 @@ mod connect;
 mod failure;
 mod group;
 mod headers;
+mod health;
 pub(crate) mod pinned;
 mod pool;
 mod send;
@@ -26,6 +27,7 @@ pub(crate) mod target;
 mod trust;
 mod upgrade;
 
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use http::header::CONNECTION;
@@ -82,6 +84,24 @@ impl Proxy {
         self.config.settings.pass_through
     }
 
+    /// Sees to the health of the application, if it is to be watched. Does nothing where that is done already.
+    pub(crate) fn keep(&self) {
+        if let Some(health) = &self.config.settings.health
+            && !self.group.watched.swap(true, Ordering::Relaxed)
+        {
+            self.group.pools.iter().for_each(|pool| health::watch(pool, health));
+        }
+    }
+
+    /// Connects to each of its addresses, and says what went wrong.
+    pub(crate) async fn probe(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for pool in &self.group.pools {
+            problems.extend(pool.probe().await.err().map(|failure| failure.words));
+        }
+        problems
+    }
+
     /// Sends the request on, and the answer back. The note is for the log.
     pub(super) async fn answer(&self, request: &Parts, body: &mut Option<Incoming>, visitor: Visitor<'_>) -> Reply {
         let sent = match (self.passes_through(), visitor.pins) {
@@ -93,7 +113,11 @@ impl Proxy {
             Ok(response) => Reply { status: Status::served(response.status()), response, note: None },
             Err(failure) => {
                 let status = failure.status();
-                tracing::warn!(id = %visitor.id, "{}: {}", status.http.as_u16(), failure.words);
+                if failure.is_the_clients() {
+                    tracing::debug!(id = %visitor.id, "{}: {}", status.http.as_u16(), failure.words);
+                } else {
+                    tracing::warn!(id = %visitor.id, "{}: {}", status.http.as_u16(), failure.words);
+                }
                 let identity = visitor.identity.map(|identity| &**identity);
                 let mut response = pages::refusal(status, visitor.id, identity);
                 if self.passes_through() {

@@ -125,6 +125,15 @@ impl Pool {
         self.dialer.dial(&self.target, false, None).await.map(|_| ())
     }
 
+    /// Asks for a page over a connection of its own, and says what was wrong with the answer.
+    pub(super) async fn ask(&self, request: Request<Onward>) -> Result<(), String> {
+        let link = self.dialer.dial(&self.target, true).await.map_err(|failure| failure.words)?;
+        let Link::Http1(mut send) = link else { return Ok(()) };
+        let answer = send.send_request(request).await.map_err(|error| super::send::in_full(&error))?;
+        let status = answer.status();
+        if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("it answered {status}")) }
+    }
+
     async fn wait_for_room(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let waited = tokio::time::timeout(self.dialer.timeout, Arc::clone(&self.room).acquire_owned()).await;
         // The semaphore is never closed.

@@ -3,7 +3,9 @@
 
 use core::error::Error;
 use core::fmt::Write as _;
+use core::future::poll_fn;
 use core::time::Duration;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -13,6 +15,7 @@ use hyper::body::Incoming;
 
 use super::super::body::Body;
 use super::super::outbound::Refused;
+use super::super::patience::Presence;
 use super::super::site::Visitor;
 use super::Proxy;
 use super::body::{Onward, Progress, Returning};
@@ -71,14 +74,16 @@ impl Proxy {
             if headers::sign_in_the_connection(sent.headers()) {
                 lease.keep_to_itself();
             }
-            let failure = match self.wait(&mut lease, sent, progress.as_deref()).await {
+            let client = request.extensions.get::<Arc<Presence>>();
+            let failure = match self.wait(&mut lease, sent, progress.as_deref(), client.map(|client| &**client)).await {
                 Ok(answer) => {
                     if let Some((login, waiting)) = signed_in {
                         login.answered(waiting, answer.status(), answer.headers()).map_err(no_sign_in)?;
                     }
-                    return self.back(answer, lease, visitor, upgrade);
+                    return self.back(answer, lease, visitor, upgrade, client);
                 }
                 Err(Unanswered::Unsent(unsent)) if !fresh => {
+                    lease.keep_to_itself();
                     // The application closed the connection while nobody used it.
                     onward = unsent.into_body();
                     continue;
@@ -92,10 +97,13 @@ impl Proxy {
                 }
                 Err(Unanswered::Sent(failure)) => failure,
             };
+            if failure.why == Why::Died {
+                lease.keep_to_itself();
+            }
             // Whether the application saw it, nobody knows.
             if failure.why == Why::Died && nothing_to_lose && (!fresh || repeated < self.config.settings.retries) {
                 repeated += u32::from(fresh);
-                onward = Onward::new(None, visitor.asserted.protected());
+                onward = Onward::empty();
                 if fresh && self.group.pools.len() > 1 {
                     tried.add(number);
                 }
@@ -162,6 +170,7 @@ impl Proxy {
         lease: &mut Lease,
         request: Request<Onward>,
         progress: Option<&Progress>,
+        client: Option<&Presence>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let target = lease.target().to_string();
         let patience = self.config.settings.answer_timeout;
@@ -178,6 +187,10 @@ impl Proxy {
                         None => Unanswered::Sent(no_answer(&target, error.error())),
                     });
                 }
+                () = gone(client) => return Err(Unanswered::Sent(Failure::new(
+                    Why::ClientGone,
+                    format!("the client went away before {target} had answered, and so was the request to it"),
+                ))),
                 () = tokio::time::sleep(patience) => {}
             }
             let now = frames();
@@ -195,6 +208,7 @@ impl Proxy {
         mut lease: Lease,
         visitor: Visitor<'_>,
         upgrade: Option<Wanted<'_>>,
+        client: Option<&Arc<Presence>>,
     ) -> Result<Response<Body>, Failure> {
         let target = lease.target().to_string();
         well_framed(&answer).map_err(|why| Failure::new(Why::BadAnswer, format!("the answer of {target} {why}")))?;
@@ -223,7 +237,18 @@ impl Proxy {
         // Those of the client's connection are its own.
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        Ok(Response::from_parts(parts, Body::Upstream(Returning::new(visitor.id, body, lease, settings.idle_timeout))))
+        Ok(Response::from_parts(
+            parts,
+            Body::Upstream(Returning::new(visitor.id, body, lease, settings.idle_timeout, client.cloned())),
+        ))
+    }
+}
+
+/// Ends when the client is gone. One of HTTP/2 tells by itself, and whatever is done for it is dropped.
+async fn gone(client: Option<&Presence>) {
+    match client {
+        Some(client) => poll_fn(|context| client.poll_gone(context)).await,
+        None => core::future::pending().await,
     }
 }
 
