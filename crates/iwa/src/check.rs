@@ -154,10 +154,7 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     }
     for route in &config.routes {
         match (&route.proxy, &route.files) {
-            (Some(proxy), _) => {
-                let targets: Vec<_> = proxy.targets.iter().map(ToString::to_string).collect();
-                page.line("route", format_args!("{} goes on to {}", route.path, targets.join(", ")));
-            }
+            (Some(proxy), _) => application(&mut page, &route.path, proxy),
             (None, Some(files)) => page.line("route", format_args!("{} serves {}", route.path, files.display())),
             (None, None) => page.line("route", format_args!("{} says who the visitor is", route.path)),
         }
@@ -185,6 +182,37 @@ pub(crate) fn in_words(file: &Path, config: &Config) -> String {
     sessions(&mut page, config);
     logs_and_limits(&mut page, config);
     page.0
+}
+
+/// What is behind a route.
+fn application(page: &mut Page, path: &str, proxy: &Proxy) {
+    let targets: Vec<_> = proxy.targets.iter().map(ToString::to_string).collect();
+    let settings = &proxy.settings;
+    let how = match (targets.len(), settings.balance) {
+        (1, _) => "",
+        (_, Balance::RoundRobin) => " in turn",
+        (_, Balance::LeastConnections) => ", where the fewest requests are under way",
+        (_, Balance::ClientAddress) => ", by the client's address",
+    };
+    page.line("route", format_args!("{path} goes on to {}{how}", targets.join(", ")));
+    let mut more = Vec::new();
+    if settings.strip_path && path != "/" {
+        more.push(format!("without {path}"));
+    }
+    match settings.http2 {
+        ToHttp2::Auto => {}
+        ToHttp2::Never => more.push("never HTTP/2".to_owned()),
+        ToHttp2::PriorKnowledge => more.push("HTTP/2 without asking".to_owned()),
+    }
+    if settings.host == HostHeader::Upstream {
+        more.push("Host is the application's".to_owned());
+    }
+    if let Some(health) = &settings.health {
+        more.push(format!("checked every {} s at {}", health.interval.as_secs_f32(), health.path));
+    }
+    if !more.is_empty() {
+        page.more(more.join("; "));
+    }
 }
 
 fn sign_in(page: &mut Page, config: &Config) {

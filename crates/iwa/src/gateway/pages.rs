@@ -145,9 +145,24 @@ const fn text(status: Status) -> Text {
         (StatusCode::METHOD_NOT_ALLOWED, _) => {
             ("Method not allowed", "This page can be read, and nothing else be done with it.", "")
         }
-        (StatusCode::SERVICE_UNAVAILABLE, _) => {
-            ("Unavailable", "The server cannot check accounts at the moment.", "Try again in a moment.")
+        (StatusCode::BAD_GATEWAY, _) => (
+            "Application unavailable",
+            "The application behind this server cannot be reached, or gave no proper answer.",
+            "Try again in a moment; if it fails again, tell the administrator.",
+        ),
+        (StatusCode::GATEWAY_TIMEOUT, _) => (
+            "Application too slow",
+            "The application behind this server did not answer in time.",
+            "It may have done what you asked for nevertheless. Look before you try again.",
+        ),
+        (StatusCode::REQUEST_TIMEOUT, _) => {
+            ("Too slow", "Your browser did not send all of its request in time.", "Try again.")
         }
+        (StatusCode::SERVICE_UNAVAILABLE, _) => (
+            "Unavailable",
+            "The server cannot check accounts, or is too busy, at the moment.",
+            "Try again in a moment.",
+        ),
         _ => (
             "Server error",
             "The server failed at this request.",

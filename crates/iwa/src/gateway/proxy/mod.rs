@@ -84,6 +84,11 @@ impl Proxy {
         self.config.settings.pass_through
     }
 
+    #[cfg(test)]
+    pub(crate) fn shares_connections_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.group, &other.group)
+    }
+
     /// Sees to the health of the application, if it is to be watched. Does nothing where that is done already.
     pub(crate) fn keep(&self) {
         if let Some(health) = &self.config.settings.health

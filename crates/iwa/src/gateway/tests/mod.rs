@@ -11,6 +11,7 @@ mod identity;
 mod isolation;
 mod pinned;
 mod protection;
+mod proxy;
 mod session;
 mod sign_in;
 mod smuggling;
