@@ -16,7 +16,10 @@ use iwa_http::Provider;
 use iwa_http::session::Terms;
 use iwa_wire::explain::{hex, printable};
 
-use crate::config::{Backend, Config, Domain, KeytabSummary, Loaded, Problem, Route, Server, Severity, SignIn, load};
+use crate::config::{
+    Backend, Balance, Config, Domain, HostHeader, KeytabSummary, Loaded, Problem, Proxy, Route, Server, Severity, SignIn,
+    ToHttp2, load,
+};
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};
 use crate::gateway::certificate::Served;
@@ -26,6 +29,7 @@ use crate::gateway::identity::template::{Hole, Template};
 use crate::gateway::identity::{Preset, Told};
 use crate::gateway::mapping::Whose;
 use crate::gateway::names::{self, Resolved};
+use crate::gateway::proxy;
 use crate::gateway::terminators::Terminator;
 
 /// Check a configuration, and say in words what it means.
@@ -60,6 +64,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let unresolved = config.as_ref().map(resolve_names).unwrap_or_default();
     for (group, why) in &unresolved {
         eprintln!("{}: {group} cannot be resolved now: {why}", args.config.display());
+    }
+    for why in config.as_ref().map(unreachable_now).unwrap_or_default() {
+        eprintln!("{}: warning: {why}", args.config.display());
     }
     if let Some(config) = config.as_ref().filter(|_| !args.quiet) {
         print!("{}", in_words(&args.config, config));
@@ -98,6 +105,29 @@ fn resolve_names(config: &Config) -> Vec<(String, String)> {
         })
     });
     unresolved.collect()
+}
+
+/// Connects to the applications behind, and says what went wrong. That is no problem of the configuration either: they may be
+/// started later, and nothing is sent to them.
+fn unreachable_now(config: &Config) -> Vec<String> {
+    let behind: Vec<_> = config.routes.iter().filter_map(|route| Some((&route.path, route.proxy.as_ref()?))).collect();
+    if behind.is_empty() {
+        return Vec::new();
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![format!("nothing can be connected to: {error}")],
+    };
+    runtime.block_on(async {
+        let mut problems = Vec::new();
+        for (path, proxy) in behind {
+            match proxy::Proxy::new(proxy, path, false, None) {
+                Ok(proxy) => problems.extend(proxy.probe().await.into_iter().map(|why| format!("route {path}: {why}"))),
+                Err(problem) => problems.push(format!("route {path}: {problem}")),
+            }
+        }
+        problems
+    })
 }
 
 /// How long names may take in all.

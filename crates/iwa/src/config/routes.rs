@@ -44,6 +44,9 @@ impl<'a> Reading<'a> {
                 dir
             });
             let proxy = self.proxy(&section);
+            if proxy.is_some() && files.is_some() {
+                self.report.error(section.span(), "files and proxy: a route has one of them");
+            }
             let mut session = self.session(section.section("session"), have.sessions);
             let outbound = self.outbound(&section, proxy.is_some(), names, have);
             let mut sign_in = self.sign_in(&section, have, authentication);

@@ -6,6 +6,7 @@ mod forward_auth;
 mod gate;
 mod identity;
 mod outbound;
+mod proxy;
 mod sample;
 mod session;
 

@@ -80,7 +80,7 @@ fn what_the_sample_says_of_defaults_is_true() {
     assert!(sections >= 15, "{sections}");
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { tls, authentication, kerberos, accounts, domains, directory, forward_auth, log, limits, ntlm, .. } =
+    let Config { tls, authentication, kerberos, accounts, domains, directory, forward_auth, log, limits, ntlm, routes, .. } =
         loaded.config.clone();
     let forward_auth = forward_auth.unwrap();
     assert_eq!((forward_auth.connections, forward_auth.connection_idle), (20_000, Duration::from_secs(120)));
@@ -127,6 +127,10 @@ fn what_the_sample_says_of_defaults_is_true() {
     );
     assert_eq!(accounts.unwrap().lockout, Lockout::default());
     assert_eq!(limits, Limits::default());
+    let upstream = routes.iter().find_map(|route| route.proxy.as_ref()).unwrap().settings.clone();
+    let health = upstream.health.clone().unwrap();
+    assert_eq!((health.interval, health.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
+    assert_eq!(crate::config::Settings { health: None, ..upstream }, crate::config::Settings::default());
     assert_eq!(log, Log { dir: Some(world.0.join("log")), ..Log::default() });
     let names = Ntlm::default();
     assert_eq!((ntlm.clock_skew, ntlm.challenge_age), (names.clock_skew, names.challenge_age));

@@ -62,6 +62,7 @@ async fn the_fewest_requests_under_way_count() {
         assert_eq!(server.connect().await.get("/", "").await.1, "hello");
     }
     assert_eq!((busy.heads().len(), free.heads().len()), (1, 4));
+    drop(held);
     server.running.stop().await;
 }
 
