@@ -17,8 +17,8 @@ use iwa_http::session::Terms;
 use iwa_wire::explain::{hex, printable};
 
 use crate::config::{
-    Backend, Balance, Config, Domain, HostHeader, KeytabSummary, Loaded, Problem, Proxy, Route, Server, Severity, SignIn,
-    ToHttp2, load,
+    Backend, Balance, Config, Domain, HostHeader, KeytabSummary, Loaded, Problem, Proxy, Route, Server, Severity,
+    SignIn, ToHttp2, load,
 };
 use crate::gateway::audit::Period;
 use crate::gateway::authorize::{Access, Decision, NoNames, Role, Rule, User, decide};

@@ -80,8 +80,20 @@ fn what_the_sample_says_of_defaults_is_true() {
     assert!(sections >= 15, "{sections}");
     let text = adapted(&world, &live.join("\n")).replace("\"bob\"", "\"alice\"");
     let loaded = world.parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let Config { tls, authentication, kerberos, accounts, domains, directory, forward_auth, log, limits, ntlm, routes, .. } =
-        loaded.config.clone();
+    let Config {
+        tls,
+        authentication,
+        kerberos,
+        accounts,
+        domains,
+        directory,
+        forward_auth,
+        log,
+        limits,
+        ntlm,
+        routes,
+        ..
+    } = loaded.config.clone();
     let forward_auth = forward_auth.unwrap();
     assert_eq!((forward_auth.connections, forward_auth.connection_idle), (20_000, Duration::from_secs(120)));
     let terms = loaded.config.routes.iter().find_map(|route| route.session.clone());

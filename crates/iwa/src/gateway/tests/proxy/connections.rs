@@ -94,6 +94,7 @@ async fn an_answer_that_was_not_read_to_its_end_leaves_nothing_for_the_next() {
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert!(head_alone(&mut client).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(application.connections(), 2);
+    drop(client);
     server.running.stop().await;
 }
 
