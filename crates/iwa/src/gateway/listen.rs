@@ -280,7 +280,10 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if request.extensions().get::<OnUpgrade>().is_some() {
             request.extensions_mut().insert(of_tunnels.clone());
         }
-        request.extensions_mut().insert(Arc::clone(answering.presence()));
+        // Of what follows a fault nothing is read, so that nobody can tell whether the client is there.
+        if seen.fault().is_none() {
+            request.extensions_mut().insert(Arc::clone(answering.presence()));
+        }
         let answer = handle(Arc::clone(&gateway), Arc::clone(&connection), Some(Arc::clone(&seen)), request);
         let answering = answering.clone();
         answering.begins();

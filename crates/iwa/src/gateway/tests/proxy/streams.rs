@@ -78,8 +78,8 @@ async fn trailers_go_both_ways_without_those_that_may_not_trail() {
     let server = application.behind(|_| {}).await;
     let request = |te: &str| {
         format!(
-            "POST / HTTP/1.1\r\nHost: h\r\n{te}Transfer-Encoding: chunked\r\nTrailer: X-Sum, Content-Length, X-Forwarded-For\r\n\r\n\
-             2\r\nhi\r\n0\r\nX-Sum: 1\r\nContent-Length: 99\r\nX-Forwarded-For: 10.9.9.9\r\nX-Unannounced: 3\r\n\r\n"
+            "POST / HTTP/1.1\r\nHost: h\r\n{te}Transfer-Encoding: chunked\r\nTrailer: X-Sum, Cookie, X-Forwarded-For\r\n\r\n\
+             2\r\nhi\r\n0\r\nX-Sum: 1\r\nCookie: a=b\r\nX-Forwarded-For: 10.9.9.9\r\nX-Unannounced: 3\r\n\r\n"
         )
     };
     for (te, trailers) in [("TE: trailers\r\nConnection: TE\r\n", "x-back: 2\r\n"), ("", "")] {
