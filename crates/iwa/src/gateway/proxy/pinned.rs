@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use super::super::body::Body;
+use super::super::patience::Presence;
 use super::super::site::Visitor;
 use super::Proxy;
 use super::body::{Onward, Returning};
@@ -133,6 +134,7 @@ impl Proxy {
         let upgrade = Wanted::by(request);
         let mut onward = Onward::new(body.take(), visitor.asserted.protected());
         let progress = onward.progress();
+        let client = request.extensions.get::<Arc<Presence>>();
         loop {
             let mut lease = match pins.take(&self.group) {
                 Taken::Lease(lease) => lease,
@@ -157,13 +159,13 @@ impl Proxy {
             if signs_in {
                 pins.signs_in(number);
             }
-            match self.wait(&mut lease, sent, progress.as_deref()).await {
+            match self.wait(&mut lease, sent, progress.as_deref(), client.map(|client| &**client)).await {
                 Ok(answer) => {
                     signs_in |= answer.headers().contains_key(WWW_AUTHENTICATE);
                     if signs_in {
                         pins.signs_in(number);
                     }
-                    return self.pass_back(answer, lease, visitor, upgrade);
+                    return self.pass_back(answer, lease, visitor, upgrade, client);
                 }
                 Err(Unanswered::Unsent(unsent)) => {
                     pins.ends(number);
@@ -200,9 +202,10 @@ impl Proxy {
         mut lease: Lease,
         visitor: Visitor<'_>,
         upgrade: Option<Wanted<'_>>,
+        client: Option<&Arc<Presence>>,
     ) -> Result<Response<Body>, Failure> {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.back(answer, lease, visitor, upgrade);
+            return self.back(answer, lease, visitor, upgrade, client);
         }
         let target = lease.target();
         well_framed(&answer).map_err(|why| Failure::new(Why::BadAnswer, format!("the answer of {target} {why}")))?;
@@ -222,7 +225,10 @@ impl Proxy {
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         let patience = self.config.settings.idle_timeout;
-        Ok(Response::from_parts(parts, Body::Upstream(Returning::new(visitor.id, body, lease, patience))))
+        Ok(Response::from_parts(
+            parts,
+            Body::Upstream(Returning::new(visitor.id, body, lease, patience, client.cloned())),
+        ))
     }
 }
 

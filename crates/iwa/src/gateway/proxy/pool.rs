@@ -127,7 +127,7 @@ impl Pool {
 
     /// Asks for a page over a connection of its own, and says what was wrong with the answer.
     pub(super) async fn ask(&self, request: Request<Onward>) -> Result<(), String> {
-        let link = self.dialer.dial(&self.target, true).await.map_err(|failure| failure.words)?;
+        let link = self.dialer.dial(&self.target, true, None).await.map_err(|failure| failure.words)?;
         let Link::Http1(mut send) = link else { return Ok(()) };
         let answer = send.send_request(request).await.map_err(|error| super::send::in_full(&error))?;
         let status = answer.status();
