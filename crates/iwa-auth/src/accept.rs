@@ -395,7 +395,7 @@ pub struct Established {
     /// Credentials that the client forwarded (Kerberos).
     pub delegated: Option<krb5::acceptor::Delegated>,
     /// The ticket with which the client came (Kerberos), if the policy wants it.
-    pub evidence: Option<krb5::client::Evidence>,
+    pub evidence: Option<Box<krb5::client::Evidence>>,
     /// How the client is tied to its TLS connection.
     pub binding: Binding,
     /// Something the operator should know although the client is in (a downgrade from Kerberos to NTLM).

@@ -406,7 +406,7 @@ impl Authenticator {
                 }
                 let identity = Arc::new(identity);
                 let persistent = one_client.is_ok() && self.persists(identity.mechanism());
-                let (delegated, evidence) = (delegated.map(Arc::new), evidence.map(Arc::new));
+                let (delegated, evidence) = (delegated.map(Arc::new), evidence.map(Arc::from));
                 if persistent {
                     turn.end(State::Known(Known {
                         identity: Arc::clone(&identity),

@@ -174,7 +174,7 @@ pub struct Pending {
     mutual: bool,
     framing: Framing,
     delegated: Option<Delegated>,
-    evidence: Option<Evidence>,
+    evidence: Option<Box<Evidence>>,
 }
 
 impl Pending {
@@ -227,7 +227,7 @@ pub struct Context {
     /// What the client forwarded.
     pub delegated: Option<Delegated>,
     /// The client's ticket, if the policy wants it.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
     /// How the client is tied to its TLS connection.
     pub binding: Binding,
     mic: MicKey,

@@ -74,7 +74,7 @@ impl Service {
             Some(krb_cred) => Some(Delegated::decrypt(krb_cred, &protocol, subkey.as_ref())?),
             None => None,
         };
-        let evidence = if self.policy.evidence { Some(Evidence::of(&ap_req.ticket, &ticket)?) } else { None };
+        let evidence = if self.policy.evidence { Some(Box::new(Evidence::of(&ap_req.ticket, &ticket)?)) } else { None };
         let pac = match ticket.authorization_data {
             Some(data) => data.pac()?,
             None => None,

@@ -67,7 +67,7 @@ impl Proxy {
             let mut signed_in = None;
             if let Some(login) = visitor.login {
                 // Each time another token: an application takes none twice.
-                let (line, waiting) = login.authorization().map_err(no_sign_in)?;
+                let (line, waiting) = login.authorization().map_err(|refused| no_sign_in(*refused))?;
                 sent.headers_mut().insert(AUTHORIZATION, line);
                 signed_in = Some((login, waiting));
             }
@@ -78,7 +78,9 @@ impl Proxy {
             let failure = match self.wait(&mut lease, sent, progress.as_deref(), client.map(|client| &**client)).await {
                 Ok(answer) => {
                     if let Some((login, waiting)) = signed_in {
-                        login.answered(waiting, answer.status(), answer.headers()).map_err(no_sign_in)?;
+                        login
+                            .answered(waiting, answer.status(), answer.headers())
+                            .map_err(|refused| no_sign_in(*refused))?;
                     }
                     return self.back(answer, lease, visitor, upgrade, client);
                 }
@@ -290,7 +292,7 @@ fn frame(lines: &mut HeaderMap, method: &Method, body: &Onward, http2: bool) {
 }
 
 /// The application does not take the gateway's word for the visitor, or is not the one that was meant.
-fn no_sign_in(refused: Box<Refused>) -> Failure {
+fn no_sign_in(refused: Refused) -> Failure {
     Failure::new(Why::SignIn, refused.words)
 }
 
