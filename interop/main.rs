@@ -17,6 +17,7 @@ mod lab;
 mod mit;
 mod openldap;
 mod peer;
+mod proxy;
 mod python;
 mod service;
 mod sessions;

@@ -1,6 +1,7 @@
 // A page fetched by Firefox as a person would: node firefox.mjs URL PROFILE-DIR [PICTURE.png]
 // Credentials for NTLM come from the environment (IWA_USER, IWA_PASSWORD); without them only what the desktop has counts.
 // IWA_SITES names the sites that get the desktop's ticket; localhost otherwise.
+// IWA_WAIT_FOR is a text that the page gets after a while.
 // IWA_FETCH: how often the page is then loaded at once by a script of its own.
 // Prints one line of JSON: {"status": 200, "fetched": "200 200", "text": "..."}.
 import { mkdirSync } from 'node:fs';
@@ -29,6 +30,8 @@ try {
   const page = await browser.newPage();
   if (username) await page.authenticate({ username, password });
   const answer = await page.goto(url, { timeout: 40_000 });
+  const { IWA_WAIT_FOR: wanted } = process.env;
+  if (wanted) await page.waitForFunction(text => document.body.innerText.includes(text), { timeout: 20_000 }, wanted);
   if (picture) await page.screenshot({ path: picture });
   // As a page that loads many things does: over several connections at once.
   const fetched = await page.evaluate(async count => (await Promise.all([...Array(count)].map((_, n) =>
