@@ -42,7 +42,7 @@ impl Application {
 
 fn serve(mut stream: TcpStream, all: &Mutex<Vec<Vec<u8>>>) {
     let mut bytes = Vec::new();
-    let mut more = |bytes: &mut Vec<u8>, stream: &mut TcpStream| {
+    let more = |bytes: &mut Vec<u8>, stream: &mut TcpStream| {
         let mut buffer = [0; 65536];
         let length = stream.read(&mut buffer).unwrap_or(0);
         bytes.extend_from_slice(&buffer[..length]);
@@ -88,9 +88,9 @@ fn serve(mut stream: TcpStream, all: &Mutex<Vec<Vec<u8>>>) {
             let Some(whole) = take(&mut bytes, length.unwrap_or(0)) else { return };
             body = whole;
         }
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
         all.lock().expect("not poisoned").push(body);
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if stream.write_all(answer).is_err() {
             return;
         }
     }
