@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use crate::peer::{IWA, fresh_dir, here, interop_home, member, present, run, shown, text};
@@ -246,12 +247,16 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that was free a moment ago, for TCP and UDP.
+/// A port that is free for TCP and UDP, below those that the system gives by itself to whoever asks for any, and given to nobody
+/// else of these tests.
 pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Two runs at once begin at different places.
+    let first = u16::try_from(std::process::id() % 64).unwrap_or_default() * 300;
     loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        if std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        if tcp.is_ok() && std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }

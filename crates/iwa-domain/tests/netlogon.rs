@@ -262,7 +262,8 @@ async fn a_password_is_verified_by_the_same_call_and_does_not_leave_the_machine(
 #[tokio::test(start_paused = true)]
 async fn who_answers_in_the_place_of_a_controller_cannot_let_a_password_in() {
     // They know a password for alice, because they made it up; what they cannot know is the machine's.
-    let impostors: [(&str, fn(&mut Dc)); 4] = [
+    type Change = fn(&mut Dc);
+    let impostors: [(&str, Change); 4] = [
         ("another machine's password", |dc| *dc = Dc::new("guessed")),
         ("no account of the machine", |dc| dc.machines.clear()),
         ("a credential of their own", |dc| dc.weather = Weather::WrongCredential),

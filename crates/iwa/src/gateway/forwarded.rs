@@ -199,7 +199,10 @@ mod tests {
 
     use super::*;
 
-    fn of(headers: &[(&'static str, &'static str)]) -> Result<(Option<String>, Option<bool>, Option<String>), ()> {
+    /// For, proto and host.
+    type Said = (Option<String>, Option<bool>, Option<String>);
+
+    fn of(headers: &[(&'static str, &'static str)]) -> Result<Said, ()> {
         let trusted = Networks(vec!["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")]);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
