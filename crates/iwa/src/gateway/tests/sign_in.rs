@@ -476,3 +476,21 @@ fn only(user: User) -> impl Fn(&mut Config) {
         config.routes.last_mut().expect("/ is the shortest").rules = vec![rule];
     }
 }
+
+#[tokio::test]
+async fn who_waits_for_100_continue_in_a_handshake_gets_the_challenge_at_once_and_keeps_the_connection() {
+    let directory = accounts("expect-handshake");
+    let server = site(&directory, |_| {}).await;
+    let mut client = server.connect().await;
+    let (_, token) = super::http2::ntlm();
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n";
+    client.send(&format!("{head}Authorization: {token}\r\n\r\n")).await;
+    // Not one byte of the body was sent, and nobody asked for it.
+    let (head, _) = client.answer().await;
+    assert!(head.starts_with("HTTP/1.1 401 ") && header(&head, "connection").is_none(), "{head}");
+    assert!(header(&head, "www-authenticate").is_some_and(|token| token.starts_with("NTLM T")), "{head}");
+    // It is on its way all the same, and the connection goes on behind it.
+    client.send("hello").await;
+    assert!(alice(&mut client, "/").await.0.starts_with("HTTP/1.1 200 "));
+    server.running.stop().await;
+}
