@@ -66,9 +66,13 @@ pub(crate) struct Admission<'s> {
 /// Decides.
 pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<'_>) -> Decision<'s> {
     let id = asked.id;
-    let Some(route) = site.find(asked.path) else {
-        let status = Status::served(StatusCode::NOT_FOUND);
-        return Answer::of(pages::refusal(status, id, None), status).into();
+    let route = match site.find(asked.path) {
+        Ok(Some(route)) => route,
+        Ok(None) => {
+            let status = Status::served(StatusCode::NOT_FOUND);
+            return Answer::of(pages::refusal(status, id, None), status).into();
+        }
+        Err(unreadable) => return Answer::unreadable(id, &unreadable).into(),
     };
     let manner = route.gate.of(asked.front.client, asked.headers);
     let authenticator = manner.authenticator(site);

@@ -30,7 +30,7 @@ use super::identity::Known;
 use super::outbound::{Brought, Refused as NoLogin};
 use super::own;
 use super::pages;
-use super::path::Path;
+use super::path::{Path, Unreadable};
 use super::proxy::{Proxy, Reply};
 use super::site::{Content, Site, Visitor};
 use super::strict::Wire;
@@ -193,6 +193,13 @@ impl Answer {
         Self { close: true, ..Self::refused(id, malformed.into()) }
     }
 
+    /// Of a request whose path has more than one reading, or none.
+    pub(super) fn unreadable(id: RequestId, unreadable: &Unreadable) -> Self {
+        let status = Status::served(StatusCode::BAD_REQUEST);
+        let note = Some(format!("the path of the request is not taken: {}", unreadable.0));
+        Self { note, ..Self::of(pages::refusal(status, id, None), status) }
+    }
+
     pub(super) fn challenge(id: RequestId, refused: Refused) -> Self {
         Self::asking(pages::refusal(refused.status, id, None), refused)
     }
@@ -228,11 +235,7 @@ async fn answer(
     };
     let path = match Path::read(request.uri.path()) {
         Ok(path) => path,
-        Err(unreadable) => {
-            let status = Status::served(StatusCode::BAD_REQUEST);
-            let note = Some(format!("the path of the request is not taken: {}", unreadable.0));
-            return Answer { note, ..Answer::of(pages::refusal(status, id, None), status) };
-        }
+        Err(unreadable) => return Answer::unreadable(id, &unreadable),
     };
     let asked = Asked {
         id,

@@ -26,6 +26,9 @@ impl<'a> Path<'a> {
             match segment {
                 "." | ".." => return Err(Unreadable("it contains the segment `.` or `..`")),
                 "" if segments.peek().is_some() => return Err(Unreadable("it contains an empty segment")),
+                _ if segment.contains(';') && leads_elsewhere(named(segment), segments.peek().is_none()) => {
+                    return Err(Unreadable("it contains a segment that is empty, `.` or `..` without its parameters"));
+                }
                 _ if cfg!(windows) && is_other_on_windows(segment) => {
                     return Err(Unreadable("it contains a segment that Windows takes for another name"));
                 }
@@ -37,6 +40,13 @@ impl<'a> Path<'a> {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path that a server finds for which what follows a `;` are parameters of a segment, and no part of its name (RFC 3986 3.3;
+    /// servlets). `None` if there are none.
+    pub(crate) fn without_parameters(&self) -> Option<Path<'static>> {
+        let plain = || self.0.split('/').map(named).collect::<Vec<_>>().join("/");
+        self.0.contains(';').then(|| Path(Cow::Owned(plain())))
     }
 
     /// Whether it lies at or below `prefix`, which is a path too. `/app` holds `/app` and `/app/x`, not `/apple`.
@@ -56,6 +66,16 @@ impl<'a> Path<'a> {
             .split('/')
             .any(|segment| segment.trim_start_matches(is_undrawn).starts_with('.') && segment != ".well-known")
     }
+}
+
+/// A segment without its parameters.
+fn named(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
+}
+
+/// `/..;/` is a way up for servlets, `/;/` nothing at all. At the end of a path they write a session there.
+fn leads_elsewhere(name: &str, last: bool) -> bool {
+    matches!(name, "." | "..") || (name.is_empty() && !last)
 }
 
 /// Why a path is not taken.
@@ -172,6 +192,14 @@ mod tests {
             "/%4",
             "/%zz",
             "/%c0%ae%c0%ae/",
+            "/public/..;/admin",
+            "/public/..;x=1/admin",
+            "/public/..%3b/admin",
+            "/public/%2e%2e;",
+            "/.;/admin",
+            "/;/admin",
+            "/;x/admin",
+            "/a/%3B%2Fadmin",
             "/%ff",
         ] {
             assert!(Path::read(raw).is_err(), "{raw}");
@@ -183,6 +211,15 @@ mod tests {
         let path = Path::read("/%252e%252e/x").expect("readable");
         assert_eq!(path.as_str(), "/%2e%2e/x");
         assert_eq!(encode(path.as_str()), "/%252e%252e/x");
+    }
+
+    #[test]
+    fn parameters_are_left_out_of_the_path_that_others_may_read() {
+        let plain = |raw| Path::read(raw).expect(raw).without_parameters().map(|path| path.as_str().to_owned());
+        assert_eq!(plain("/admin/x"), None);
+        assert_eq!(plain("/admin;x=1/y;z;w"), Some("/admin/y".to_owned()));
+        assert_eq!(plain("/app/;jsessionid=1"), Some("/app/".to_owned()));
+        assert_eq!(plain("/admin%3Bx/y"), Some("/admin/y".to_owned()));
     }
 
     #[test]

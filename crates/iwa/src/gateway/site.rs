@@ -25,7 +25,7 @@ use super::mapping::Mapped;
 use super::names::DomainGroup;
 use super::outbound::{Login, Outbound, Tickets};
 use super::pages;
-use super::path::Path;
+use super::path::{Path, Unreadable};
 use super::proxy::pinned::Pins;
 use super::proxy::{Proxy, Reply};
 use super::session::{Demand, Sessions};
@@ -66,8 +66,18 @@ pub(crate) struct Site {
 
 impl Site {
     /// The route a path belongs to.
-    pub(crate) fn find(&self, path: &Path<'_>) -> Option<&Route> {
-        self.routes.iter().find(|route| path.below(&route.path))
+    ///
+    /// # Errors
+    /// It belongs to another for applications that leave parameters out.
+    pub(crate) fn find(&self, path: &Path<'_>) -> Result<Option<&Route>, Unreadable> {
+        let find = |path: &Path<'_>| self.routes.iter().find(|route| path.below(&route.path));
+        let found = find(path);
+        match path.without_parameters() {
+            Some(plain) if !same(found, find(&plain)) => {
+                Err(Unreadable("its parameters, after a `;`, decide under which route it is"))
+            }
+            _ => Ok(found),
+        }
     }
 
     /// The applications behind.
@@ -170,6 +180,13 @@ pub(crate) enum Denied {
     ByRule(String),
     /// The rules cannot be evaluated, because accounts cannot be read or names not be resolved.
     Unknown(String),
+}
+
+fn same(one: Option<&Route>, other: Option<&Route>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => core::ptr::eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 fn has_local_names(rule: &Rule) -> bool {

@@ -70,7 +70,8 @@ impl Assertion {
 
     /// Nothing: for whoever serves no application.
     pub(crate) fn nothing(&self) -> Asserted {
-        Asserted { headers: Vec::new(), protected: Arc::clone(&self.protected) }
+        let in_authorization = self.tokens.as_ref().is_some_and(|tokens| *tokens.header() == AUTHORIZATION);
+        Asserted { headers: Vec::new(), in_authorization, protected: Arc::clone(&self.protected) }
     }
 
     /// What the application is told of this visitor; nothing of one who did not sign in.
@@ -164,10 +165,18 @@ pub(crate) struct Known<'a> {
 #[derive(Debug)]
 pub(crate) struct Asserted {
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The application finds the gateway's token in `Authorization`.
+    in_authorization: bool,
     protected: Arc<Protected>,
 }
 
 impl Asserted {
+    /// Whether the application believes that what stands in `Authorization` is the gateway's. A token of somebody else's that a
+    /// visitor brings there, signed in or not, would be believed too.
+    pub(crate) const fn stands_in_authorization(&self) -> bool {
+        self.in_authorization
+    }
+
     /// Puts them onto the headers of a request that came from the client: what the client said in their place, or in that of any
     /// other identity, goes.
     pub(crate) fn onto(&self, headers: &mut HeaderMap) {

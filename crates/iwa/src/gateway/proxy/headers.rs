@@ -38,6 +38,8 @@ pub(super) struct Ours {
     /// Negotiate and NTLM.
     pub(super) windows: bool,
     pub(super) basic: bool,
+    /// Any: where the gateway's own word for the visitor stands in `Authorization`, the visitor says nothing there.
+    pub(super) any: bool,
 }
 
 /// The header lines of a request to the application. Whoever has something to say to the application about the visitor says it
@@ -148,7 +150,7 @@ const ONLY_HERE: [HeaderName; 4] = [HOST, CONTENT_LENGTH, EXPECT, VIA];
 /// `x-forwarded-for`, and `x_forwarded_for` too).
 pub(super) fn is_said_by_proxies(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 2] = ["x-forwarded", "x-original-"];
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 12] = [
         "forwarded",
         "x-real-ip",
         "x-client-ip",
@@ -158,6 +160,10 @@ pub(super) fn is_said_by_proxies(name: &HeaderName) -> bool {
         "x-rewrite-url",
         "x-url-scheme",
         "front-end-https",
+        "x-remote-addr",
+        "x-remote-ip",
+        // CGI's `HTTP_PROXY`, which programs take for the proxy of their own requests (CVE-2016-5385).
+        "proxy",
     ];
     let name = name.as_str();
     PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(start, prefix)))
@@ -166,7 +172,7 @@ pub(super) fn is_said_by_proxies(name: &HeaderName) -> bool {
 
 /// Whether an application may take two names, which are in lower case, for one.
 fn same(a: &str, b: &str) -> bool {
-    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let dashed = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| dashed(a) == dashed(b))
 }
 
@@ -174,7 +180,7 @@ impl Ours {
     /// Whether these credentials are. Those of other schemes are the application's.
     fn has(self, credentials: &HeaderValue) -> bool {
         let scheme = scheme_of(credentials);
-        (self.windows && is_windows(scheme)) || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
+        self.any || (self.windows && is_windows(scheme)) || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
     }
 }
 

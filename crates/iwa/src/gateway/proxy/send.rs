@@ -144,7 +144,11 @@ impl Proxy {
             front,
             host: (!http2).then_some(host),
             id,
-            ours: Ours { windows: visitor.asked, basic: visitor.asked && self.basic_is_ours },
+            ours: Ours {
+                windows: visitor.asked,
+                basic: visitor.asked && self.basic_is_ours,
+                any: visitor.asked && visitor.asserted.stands_in_authorization(),
+            },
             upgrade: upgrade.map(|upgrade| upgrade.protocol),
         });
         // Last, so that nothing takes away again what the application is told.

@@ -1,6 +1,7 @@
 //! Where an application is: `http://127.0.0.1:3000`, `https://app.example.test/base`, `unix:/run/app.sock`. RFC 3986.
 
 use core::fmt;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -83,16 +84,28 @@ impl Target {
         if self.base.is_empty() && strip.is_none() {
             return Some(asked.clone());
         }
-        let below = strip.map_or(asked.path(), |strip| below(asked.path(), strip));
+        let below = strip.map_or(Cow::Borrowed(asked.path()), |strip| below(asked.path(), strip));
         let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
         format!("{}{below}{query}", self.base).parse().ok()
     }
 }
 
 /// What of a path, as it came, lies below a route. The route is known to cover it, segment by segment, in another spelling perhaps.
-fn below<'a>(path: &'a str, route: &str) -> &'a str {
+/// Segments are counted as the rules counted them, where `%2F` is a slash: otherwise more would be cut off than they covered, and
+/// what is left would be a path that was never decided on.
+fn below<'a>(path: &'a str, route: &str) -> Cow<'a, str> {
     let own = route.trim_end_matches('/').matches('/').count();
-    path.match_indices('/').nth(own).and_then(|(at, _)| path.get(at..)).unwrap_or("/")
+    let slash = |at: usize| match path.as_bytes().get(at..) {
+        Some([b'/', ..]) => 1,
+        Some([b'%', b'2', b'f' | b'F', ..]) => 3,
+        _ => 0,
+    };
+    let begins = (0..path.len()).map(|at| (at, slash(at))).filter(|(_, length)| *length > 0).nth(own);
+    match begins {
+        Some((at, 1)) => path.get(at..).unwrap_or("/").into(),
+        Some((at, length)) => format!("/{}", path.get(at + length..).unwrap_or_default()).into(),
+        None => "/".into(),
+    }
 }
 
 impl fmt::Display for Target {
@@ -106,6 +119,7 @@ impl fmt::Display for Target {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::path::Path;
     use super::*;
 
     #[test]
@@ -152,5 +166,25 @@ mod tests {
         assert_eq!(path("http://h/base", "/%61PP/x/", Some("/app")), "/base/x/");
         assert_eq!(path("http://h", "/x", Some("/")), "/x");
         assert_eq!(Target::read("http://h/base").unwrap().path(None, None).unwrap().as_str(), "/base/");
+    }
+
+    #[test]
+    fn what_is_stripped_is_what_the_rules_covered_however_its_slashes_are_written() {
+        let target = Target::read("http://h").unwrap();
+        for (asked, route, wanted) in [
+            ("/app%2Ffoo/x/secret", "/app", "/foo/x/secret"),
+            ("/app%2fx/y", "/app", "/x/y"),
+            ("/app%2F", "/app", "/"),
+            ("/a%2Fb/c/d", "/a/b", "/c/d"),
+            ("/a/b%2Fc%2Fd", "/a/b", "/c%2Fd"),
+            ("/%61%2Fb%2Fc", "/a", "/b%2Fc"),
+            ("/app/%2561", "/app", "/%2561"),
+        ] {
+            let sent = target.path(Some(&asked.parse().unwrap()), Some(route)).unwrap();
+            assert_eq!(sent.as_str(), wanted, "{asked}");
+            // One path was decided on, and that one goes on.
+            let (decided, sent) = (Path::read(asked).unwrap(), Path::read(sent.path()).unwrap());
+            assert_eq!(decided.rest(route), sent.as_str(), "{asked}");
+        }
     }
 }

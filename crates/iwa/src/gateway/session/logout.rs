@@ -58,14 +58,20 @@ async fn sign_out(site: &Site, sessions: &Arc<Sessions>, asked: &Asked<'_>, targ
     for demand in &site.demands {
         let place = demand.place(asked.front, asked.connection.certificate());
         if let Presented::Session(session) = session::presented(asked.headers, &keys, &place, &demand.terms, now) {
-            ends.push(Whose::Session(session.id, session.times.ends));
+            // Whoever comes again with a cookie that was signed out does not make the list longer.
+            if !sessions.revoked.ended(session.id, session.times.begun, &session.identity) {
+                ends.push(Whose::Session(session.id, session.times.ends));
+            }
             identity = Some(session.identity);
         }
     }
     drop(keys);
     // That of the connection may be another's, or its cookie be gone already.
     if let Some((id, begun, known)) = asked.connection.session() {
-        ends.push(Whose::Session(id, begun.plus(sessions.longest)));
+        let there = |whose: &Whose| matches!(whose, Whose::Session(other, _) if *other == id);
+        if !ends.iter().any(there) && !sessions.revoked.ended(id, begun, &known) {
+            ends.push(Whose::Session(id, begun.plus(sessions.longest)));
+        }
         identity = identity.or(Some(known));
     }
     asked.connection.forget_identity();

@@ -399,6 +399,71 @@ async fn the_public_keys_are_there_for_everybody_and_nothing_else_is() {
     server.running.stop().await;
 }
 
+#[tokio::test]
+async fn where_the_token_stands_in_authorization_a_visitor_says_nothing_there() {
+    let files = super::Directory::new("jwt-authorization");
+    let jwt = JwtConfig {
+        keys: files.0.join("jwt"),
+        algorithm: Algorithm::default(),
+        issuer: "https://web.example.test".into(),
+        lifetime: JwtConfig::LIFETIME,
+        rotate: JwtConfig::ROTATE,
+    };
+    let header = http::header::AUTHORIZATION;
+    let told = Told { token: Some(Some(TokenTold { audience: "app".into(), header })), ..told(&[]) };
+    let server = gateway(alice(), &Fake::answering(Ok(None)), told, |config| {
+        config.jwt = Some(jwt);
+        let mut off = config.routes[0].clone();
+        off.path = "/off".into();
+        off.sign_in.off = Some(true);
+        config.routes.insert(0, off);
+    })
+    .await;
+    let (_, request) = asks(&server, BASIC).await;
+    let token = was_told(&request, "authorization").concat();
+    assert!(token.starts_with("bearer eyj"), "{request}");
+    // Somebody else's token, brought by nobody.
+    let stolen = "Authorization: Bearer somebody-elses\r\n";
+    let (head, request) = asks(&server, stolen).await;
+    assert_eq!(status(&head), "200");
+    assert!(was_told(&request, "authorization").is_empty(), "{request}");
+    // Where nobody is asked, it is between the visitor and the application.
+    let (_, request) = server.connect().await.get("/off", stolen).await;
+    assert_eq!(was_told(&request, "authorization"), ["bearer somebody-elses"]);
+    server.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_visitors_say_of_themselves_does_not_pass_through_either() {
+    let server = gateway(alice(), &Fake::answering(Ok(None)), told(&[("x-who", "{user}")]), |config| {
+        for (path, pass_through) in [("/through", true), ("/off", false)] {
+            let mut route = config.routes[0].clone();
+            route.path = path.into();
+            route.sign_in.off = Some(true);
+            route.proxy.as_mut().expect("an application").settings.pass_through = pass_through;
+            config.routes.insert(0, route);
+        }
+    })
+    .await;
+    for path in ["/through", "/off"] {
+        let forged = FORGED.replace("X-Elsewhere: mallory\r\n", "").replace("X_elsewhere: mallory\r\n", "");
+        let headers = format!("{forged}Connection: X-Who\r\nAuthorization: NTLM TlRM\r\n");
+        let (head, request) = server.connect().await.get(path, &headers).await;
+        assert_eq!(status(&head), "200", "{head}");
+        assert!(!request.contains("mallory"), "{request}");
+        assert_eq!(was_told(&request, "authorization"), ["ntlm tlrm"], "{path}");
+        // And from a body's end.
+        let mut client = server.connect().await;
+        let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-Who, X-Remote-User\r\n\r\n1\r\na\r\n0\r\n";
+        let trailers = "X-Who: mallory\r\nX-Remote-User: mallory\r\n\r\n";
+        client.send(&format!("POST {path} HTTP/1.1\r\nHost: h\r\n{chunked}{trailers}")).await;
+        let (head, request) = client.answer().await;
+        assert_eq!(status(&head), "200", "{head}");
+        assert!(!request.contains("mallory"), "{request}");
+    }
+    server.running.stop().await;
+}
+
 fn header_of<'a>(head: &'a str, name: &str) -> &'a str {
     header(head, name).unwrap_or_default()
 }

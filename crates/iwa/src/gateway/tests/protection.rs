@@ -10,6 +10,7 @@ use iwa_auth::BindingPolicy;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::ntlm::crypto::{self, nt_hash};
 use iwa_domain::local::{LocalAccounts, Lockout};
+use iwa_http::session::Terms;
 use iwa_http::{Os, System as _};
 use iwa_testkit::mint::Mint;
 use iwa_testkit::pair::Seeded;
@@ -20,7 +21,7 @@ use iwa_wire::ntlm::{
 use super::sign_in::{accounts, site};
 use super::tls::{Pem, over_tls, with_certificates};
 use super::{Client, Directory, Server, header};
-use crate::config::Kerberos;
+use crate::config::{Config, Kerberos, Sessions};
 use crate::gateway::reload;
 use crate::gateway::terminators::Terminator;
 
@@ -247,6 +248,70 @@ async fn a_route_that_requires_counts_only_who_is_tied_whatever_the_rest_of_the_
     assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
     assert!(world.server.told.lines().last().is_some_and(|line| line.ends_with("binding.missing")));
     assert!(client.get("/", "").await.0.starts_with("HTTP/1.1 401 "), "and nobody is known from it");
+    world.server.running.stop().await;
+}
+
+impl World {
+    /// The same site with sessions, and something else.
+    fn with_sessions(&self, terms: Terms, change: impl FnOnce(&mut Config)) {
+        let gateway = &self.server.running.gateway;
+        let mut config = gateway.site().config.clone();
+        config.sessions = Some(Sessions {
+            keys: self.directory.0.join("session-keys"),
+            revoked: self.directory.0.join("session-keys-revoked"),
+            rotate: Sessions::ROTATE,
+            return_to: Vec::new(),
+        });
+        config.routes[0].session = Some(terms);
+        change(&mut config);
+        let site = crate::gateway::assemble::site(&config, &gateway.kept, Vec::new(), None).expect("a site");
+        gateway.site.store(std::sync::Arc::new(site));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_began_with_a_bound_sign_in_is_of_the_certificate_it_was_bound_to() {
+    for with in [With::Kerberos, With::Ntlm] {
+        let world = World::new(&format!("session-{with:?}"), BindingPolicy::Require, TlsEnds::Here).await;
+        world.with_sessions(Terms::default(), |_| {});
+        let (mut client, right) = world.connect().await;
+        let head = world.sign_in(&mut client, with, Presents::Right, &right).await;
+        let cookie = super::session::cookie(&head).unwrap_or_else(|| panic!("a session: {head}"));
+        let cookie = format!("Cookie: {cookie}\r\n");
+        let (mut same, _) = world.connect().await;
+        assert!(same.get("/", &cookie).await.0.starts_with("HTTP/1.1 200 "), "{with:?}");
+        // Whoever ends TLS with another certificate, as one in the middle does, has nothing of the cookie.
+        let other = Pem::write(&world.directory, "other", &["web.example.test"]);
+        world.with_sessions(Terms::default(), |config| with_certificates(config, &[&other]));
+        let (mut elsewhere, _) = over_tls(&world.server, "web.example.test", &[&other]).await.expect("TLS");
+        let (head, _) = elsewhere.get("/", &cookie).await;
+        assert!(head.starts_with("HTTP/1.1 401 "), "{with:?}: {head}");
+        assert!(same.get("/", &cookie).await.0.starts_with("HTTP/1.1 200 "), "the connection with the old one");
+        world.server.running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_a_ticket_ends_no_later_than_the_ticket() {
+    let world = World::new("ticket", BindingPolicy::Allow, TlsEnds::Here).await;
+    world.with_sessions(Terms { persistent: true, ..Terms::default() }, |_| {});
+    let key = |key: &&iwa_auth::krb5::etype::Key| key.etype() == Etype::Aes256CtsHmacSha1;
+    let service_key = world.service.keys.iter().find(key).expect("AES").clone();
+    // How long a browser keeps what it got for a ticket that ends so much later than now.
+    let kept = async |seconds: i64, number: u64| {
+        let service_key = service_key.clone();
+        let mut mint = Mint { kvno: Some(world.service.kvno), service_key, ..Mint::new(Os.now()) };
+        mint.endtime = i64::try_from(Os.now().secs()).expect("a time") + seconds;
+        let (mut client, _) = world.connect().await;
+        let head = get(&mut client, "Negotiate", &mint.token(&mut Seeded(number))).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let line = head.lines().find(|line| line.starts_with("set-cookie: __Host-iwa="))?;
+        line.split("Max-Age=").nth(1)?.parse::<i64>().ok()
+    };
+    assert!(kept(1800, 1).await.is_some_and(|longest| longest <= 1800));
+    assert!(kept(20 * 3600, 2).await.is_some_and(|longest| longest == 8 * 3600), "and no later than `lifetime`");
+    // A ticket that is over lets its client in while clocks may differ, and nothing lives on.
+    assert_eq!(kept(-10, 3).await, None);
     world.server.running.stop().await;
 }
 

@@ -344,6 +344,28 @@ async fn signing_out_ends_the_session_everywhere_and_what_connections_know() {
 }
 
 #[tokio::test]
+async fn signing_out_again_with_the_same_cookie_does_not_make_the_list_longer() {
+    let world = World::new("out-again", |_| {}).await;
+    let (_, cookie) = world.alice().await;
+    let list = || std::fs::read_to_string(world.directory.0.join("session-keys-revoked")).expect("a list");
+    let (before, mut once) = (list(), String::new());
+    for _ in 0..3 {
+        let own = format!("Cookie: {cookie}\r\nOrigin: https://h\r\n");
+        let (head, _) = post(&mut world.connect().await, "/.iwa/logout", &own).await;
+        assert!(ok(&head) && is_cleared(&head), "{head}");
+        if once.is_empty() {
+            once = list();
+        }
+    }
+    assert_eq!(once.lines().count(), before.lines().count() + 1);
+    assert_eq!(list(), once);
+    // Of the connection on which it began, and of its cookie, it is one session.
+    let (mut client, cookie) = world.alice().await;
+    post(&mut client, "/.iwa/logout", &format!("Cookie: {cookie}\r\n")).await;
+    assert_eq!(list().lines().count(), once.lines().count() + 1);
+}
+
+#[tokio::test]
 async fn signing_out_without_a_session_forgets_the_connection() {
     let world = World::new("out-plain", |_| {}).await;
     let (mut client, _) = world.alice().await;

@@ -11,7 +11,7 @@ const FRONT: Front<'_> = Front {
 };
 
 fn sent(lines: &[(&str, &str)]) -> HeaderMap {
-    sent_where(lines, Ours { windows: true, basic: true })
+    sent_where(lines, Ours { windows: true, basic: true, any: false })
 }
 
 fn sent_where(lines: &[(&str, &str)], ours: Ours) -> HeaderMap {
@@ -114,11 +114,31 @@ fn credentials_for_this_server_stay_here_and_those_of_the_application_go_on() {
     for theirs in ["Bearer Negotiate", "Digest username=\"a\"", "NegotiateX YII=", "Token abc"] {
         assert_eq!(all(&sent(&[("authorization", theirs)]), "authorization"), [theirs]);
     }
-    let no_basic = Ours { windows: true, basic: false };
+    let no_basic = Ours { windows: true, basic: false, any: false };
     assert_eq!(all(&sent_where(&[("authorization", "Basic YTpi")], no_basic), "authorization"), ["Basic YTpi"]);
     assert!(!sent_where(&[("authorization", "NTLM TlRM")], no_basic).contains_key("authorization"));
-    let nobody_is_asked = Ours { windows: false, basic: false };
+    let nobody_is_asked = Ours { windows: false, basic: false, any: false };
     assert!(sent_where(&[("authorization", "NTLM TlRM")], nobody_is_asked).contains_key("authorization"));
+}
+
+#[test]
+fn what_proxies_say_goes_in_every_spelling_and_so_does_the_proxy_of_cgi() {
+    for name in [
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x.forwarded.for",
+        "x-forwarded_whatever",
+        "x.original.url",
+        "X_Real-IP",
+        "x.real.ip",
+        "x-remote-addr",
+        "proxy",
+        "Forwarded",
+    ] {
+        let sent = sent(&[(name, "mallory")]);
+        assert!(!sent.values().any(|value| value == "mallory"), "{name}");
+    }
+    assert!(sent(&[("x-forward", "a")]).contains_key("x-forward"));
 }
 
 #[test]
