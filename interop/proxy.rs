@@ -235,10 +235,10 @@ fn carry(mut stream: TcpStream) -> Option<()> {
 /// The most memory that the process which listens there ever had, in KiB.
 #[cfg(target_os = "linux")]
 fn peak(config: &str) -> u64 {
-    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let mut processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let of =
         |file: &str, entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-    let server = processes.filter(|entry| of("cmdline", entry).contains(config)).next().expect("the server runs");
+    let server = processes.find(|entry| of("cmdline", entry).contains(config)).expect("the server runs");
     let status = of("status", &server);
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").trim().parse().expect("a number")

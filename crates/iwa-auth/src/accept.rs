@@ -112,10 +112,6 @@ enum State {
 
 /// What a step leads to.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made; a box would be one for each sign-in"
-)]
 pub enum Accept {
     /// The output is for the client (401), whose next token goes into this handshake.
     Continue(Handshake),

@@ -144,7 +144,7 @@ pub(crate) fn site(
                     |sign_in: &SignIn| sign_in.policy(site).as_ref().unwrap_or(site).basic_realm.is_some();
                 let basic_is_ours =
                     takes_basic(&route.sign_in) || route.clauses().any(|(_, clause)| takes_basic(&clause));
-                Content::Proxy(Proxy::new(proxy, &route.path, basic_is_ours, proxies_before())?)
+                Content::Proxy(Box::new(Proxy::new(proxy, &route.path, basic_is_ours, proxies_before())?))
             }
             (Some(files), None) => Content::Files(Files::new(files.clone(), &route.path)),
             (None, None) => Content::Whoami,

@@ -199,7 +199,7 @@ pub(crate) enum Content {
     /// Files of a directory.
     Files(Files),
     /// An application that HTTP leads to.
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
     /// A page that says who the client is, and how they proved it.
     Whoami,
     /// A fault.

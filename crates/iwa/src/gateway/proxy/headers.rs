@@ -49,12 +49,12 @@ pub(super) fn onward(of: &Onward<'_>) -> HeaderMap {
     let nominated = Nominated::by(from);
     let mut headers = HeaderMap::with_capacity(from.len() + ADDED);
     for (name, value) in from {
-        let goes_on = !is_for_the_connection(name)
-            && !is_said_by_proxies(name)
-            && !ONLY_HERE.contains(name)
-            && !nominated.has(name)
-            && !(*name == AUTHORIZATION && of.ours.has(value));
-        if goes_on {
+        let stays = is_for_the_connection(name)
+            || is_said_by_proxies(name)
+            || ONLY_HERE.contains(name)
+            || nominated.has(name)
+            || (*name == AUTHORIZATION && of.ours.has(value));
+        if !stays {
             headers.append(name.clone(), value.clone());
         }
     }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -164,7 +163,7 @@ impl Proxy {
             parts.path_and_query = Some(path);
             Uri::from_parts(parts).map_err(|_| bad("address"))?
         } else {
-            Uri::from(path_alone(path))
+            Uri::from(path)
         };
         *onward.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
         Ok(onward)
@@ -298,10 +297,6 @@ fn frame(lines: &mut HeaderMap, method: &Method, body: &Onward, http2: bool) {
 /// The application does not take the gateway's word for the visitor, or is not the one that was meant.
 fn no_sign_in(refused: Refused) -> Failure {
     Failure::new(Why::SignIn, refused.words)
-}
-
-fn path_alone(path: PathAndQuery) -> Uri {
-    Uri::from(path)
 }
 
 /// Whether it is clear where an answer ends; two readers that differ could be made to see two answers. RFC 9112 6.3, 6.1.
