@@ -46,6 +46,8 @@ enum Flag {
     Secure = 4,
     /// It is not, or nobody says so.
     Clear = 8,
+    /// It stands for one request of a connection that carries many at once.
+    Stream = 16,
 }
 
 /// What a proxy in front, that is believed, says of a request.
@@ -136,7 +138,8 @@ impl Connection {
         self.flags.fetch_and(!other, Ordering::Relaxed);
         self.flags.fetch_or(Flag::Front as u8 | of_client, Ordering::Relaxed);
         let mut before = self.speaks_for.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = self.requests() == 0;
+        // A stream is one client's by itself, whatever came before it.
+        let first = self.requests() == 0 || self.has(Flag::Stream);
         let same = first || *before == said.client;
         *before = said.client;
         drop(before);
@@ -169,7 +172,7 @@ impl Connection {
         Self {
             requests: AtomicU64::new(before),
             relay: self.relay,
-            flags: AtomicU8::new(self.flags.load(Ordering::Relaxed) & Flag::Secure as u8),
+            flags: AtomicU8::new(self.flags.load(Ordering::Relaxed) & Flag::Secure as u8 | Flag::Stream as u8),
             ..Self::new(self.peer, self.local, self.tls.clone(), self.kinship)
         }
     }
@@ -229,8 +232,9 @@ impl Connection {
         if self.has_front() {
             return self.is_secure();
         }
-        self.is_secure()
-            || (self.peer.ip().to_canonical().is_loopback() && self.local.ip().to_canonical().is_loopback())
+        // A relay tells of addresses of its own machine, too.
+        let here = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        self.is_secure() || (here(self.peer) && here(self.local) && self.relay.is_none_or(here))
     }
 
     pub(crate) fn bindings(&self) -> ChannelBindings {
@@ -492,6 +496,29 @@ mod tests {
 
     fn at(seconds: i64) -> UnixTime {
         UnixTime::from_secs(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn what_leaves_a_relay_is_not_on_this_machine_because_its_client_was_on_the_relays() {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let far = SocketAddr::from(([192, 0, 2, 9], 4711));
+        let connection = |relay, secure| Connection::plain(local(1), local(2)).relayed(relay, secure);
+        assert!(Connection::plain(local(1), local(2)).keeps_secrets());
+        assert!(connection(local(3), false).keeps_secrets());
+        assert!(!connection(far, false).keeps_secrets());
+        assert!(connection(far, true).keeps_secrets());
+    }
+
+    #[test]
+    fn streams_of_several_clients_over_one_connection_are_nobodys_but_their_own() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let connection = Connection::plain(address(1), address(2));
+        let of = |last| SpeaksFor { client: Some((IpAddr::from([192, 0, 2, last]), None)), secure: true };
+        for last in 1..4 {
+            let stream = connection.stream();
+            assert!(!stream.speaks_for(of(last)), "a proxy that speaks HTTP/2 mixes nobody up");
+            assert!(stream.is_secure() && stream.has_front() && !stream.is_shared() && stream.known().is_none());
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
             let rest = rest.strip_suffix('/').unwrap_or(rest);
             rest.is_empty() || rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
         });
-        if !plain || !is_visible(path.value) || path.value.contains(['\\', '?', '#', '%', '*']) {
+        if !plain || !is_visible(path.value) || path.value.contains(['\\', '?', '#', '%', '*', ';']) {
             self.report.error(
                 path.span,
                 format!("path: wanted a plain path such as \"/\" or \"/reports\" (decoded, without wildcards); found \"{}\"", path.value),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use iwa_auth::krb5::acceptor::Delegated;
-use iwa_auth::krb5::client::{Client, Delegation, Evidence, LongTerm, ServiceTicket, Step};
+use iwa_auth::krb5::client::{Client, Credential, Delegation, Evidence, LongTerm, ServiceTicket, Step};
 use iwa_auth::ports::Kdc;
 use iwa_auth::reject::{Internal, Policy, Reason, Reject, Unavailable};
 use iwa_auth::{Env, Identity};
@@ -184,12 +184,8 @@ impl Outbound {
             .await
     }
 
-    /// Whoever forwards another's TGT would be taken for that other.
     async fn with_tgt(&self, user: &Principal, delegated: &Delegated) -> Result<ServiceTicket, Reason> {
-        if let Some(other) = delegated.credentials.iter().find(|credential| credential.client != *user) {
-            let why = format!("{user} forwarded a ticket of {}", other.client);
-            return Err(Policy::Delegation { why }.into());
-        }
+        is_their_own(user, delegated)?;
         let client = Client::new(user.clone(), LongTerm::None).with_credentials(delegated.credentials.clone());
         self.ask(|env| client.ticket(&self.config.service, Delegation::No, env)).await
     }
@@ -342,6 +338,24 @@ impl Login<'_> {
             Box::new(refused.by_the_application(&self.ticket.service))
         })
     }
+}
+
+/// Whether what was forwarded are TGTs of this user, of the user's own realm. What stands beside a ticket, the client wrote: whoever
+/// forwards another's would be taken for that other, and one of a realm of their choice sends this server to a KDC of their choice.
+fn is_their_own(user: &Principal, delegated: &Delegated) -> Result<(), Policy> {
+    for Credential { client, server, .. } in &delegated.credentials {
+        let of_their_realm = matches!(server.components.as_slice(), [krbtgt, realm] if krbtgt == "krbtgt" && *realm == user.realm)
+            && server.realm == user.realm;
+        let why = if client != user {
+            format!("{user} forwarded a ticket of {client}")
+        } else if of_their_realm {
+            continue;
+        } else {
+            format!("{user} forwarded a ticket for {server}, which is no TGT of their own realm")
+        };
+        return Err(Policy::Delegation { why });
+    }
+    Ok(())
 }
 
 /// Whether a service is one of those that this server answers for.

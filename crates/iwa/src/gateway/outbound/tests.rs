@@ -4,7 +4,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
 use iwa_auth::Account as Person;
+use iwa_auth::krb5::etype::{Etype, Key as SessionKey};
 use iwa_auth::ports::{Answer, PasswordVerified};
+use iwa_wire::krb5::{KerberosTime, TicketFlags};
 
 use super::*;
 
@@ -72,6 +74,44 @@ async fn who_brings_nothing_is_refused_and_never_signed_in_as_another() {
         assert_eq!(status, 403);
         assert!(words.contains("brought nothing that") && words.contains("CORP\\alice"), "{words}");
     }
+}
+
+#[tokio::test]
+async fn a_forwarded_ticket_that_is_no_tgt_of_the_users_own_realm_leads_to_no_kdc() {
+    let alice = Principal::user("alice", "EXAMPLE.TEST");
+    let tgt = |realm: &str, of: &str| Principal { realm: of.to_owned(), ..Principal::service("krbtgt", realm, of) };
+    let forwarded = |client: Principal, server: Principal| {
+        let far = KerberosTime(4_000_000_000);
+        let key = SessionKey::new(Etype::Aes256CtsHmacSha1, &[7; 32]).expect("a key");
+        Credential {
+            client,
+            server,
+            key,
+            flags: TicketFlags::FORWARDABLE,
+            authtime: far,
+            starttime: far,
+            endtime: far,
+            renew_till: None,
+            ticket: Vec::new(),
+            clock_offset: 0,
+        }
+    };
+    let own = || forwarded(alice.clone(), tgt("EXAMPLE.TEST", "EXAMPLE.TEST"));
+    for other in [
+        forwarded(Principal::user("bob", "EXAMPLE.TEST"), tgt("EXAMPLE.TEST", "EXAMPLE.TEST")),
+        forwarded(alice.clone(), tgt("EVIL.TEST", "EVIL.TEST")),
+        forwarded(alice.clone(), tgt("EVIL.TEST", "EXAMPLE.TEST")),
+        forwarded(alice.clone(), tgt("EXAMPLE.TEST", "EVIL.TEST")),
+        forwarded(alice.clone(), Principal::service("HTTP", "backend.example.test", "EXAMPLE.TEST")),
+    ] {
+        let (outbound, kdc) = outbound(&[How::DelegatedTgt]);
+        let what = other.server.to_string();
+        let delegated = Delegated { credentials: vec![own(), other] };
+        let reason = outbound.with_tgt(&alice, &delegated).await.err().expect("refused");
+        assert!(matches!(reason, Reason::Policy(Policy::Delegation { .. })), "{what}: {reason}");
+        assert_eq!(kdc.0.load(Ordering::Relaxed), 0, "{what}: nobody is asked");
+    }
+    assert!(is_their_own(&alice, &Delegated { credentials: vec![own()] }).is_ok());
 }
 
 #[tokio::test]
