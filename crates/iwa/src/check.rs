@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use http::HeaderName;
 use iwa_auth::krb5::acceptor::ClientRealms;
 use iwa_auth::krb5::etype::Etype;
 use iwa_auth::{BindingPolicy, Mechanism};
@@ -65,7 +66,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     for (group, why) in &unresolved {
         eprintln!("{}: {group} cannot be resolved now: {why}", args.config.display());
     }
-    for why in config.as_ref().map(unreachable_now).unwrap_or_default() {
+    let unreachable = config.as_ref().map(unreachable_now).unwrap_or_default();
+    for why in &unreachable {
         eprintln!("{}: warning: {why}", args.config.display());
     }
     if let Some(config) = config.as_ref().filter(|_| !args.quiet) {
@@ -74,8 +76,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             println!("{:13}{}", "the KDC says", printable(&line));
         }
     }
-    if !problems.is_empty() {
-        eprintln!("{}", count(&problems));
+    if !problems.is_empty() || !unreachable.is_empty() {
+        eprintln!("{}", count(&problems, unreachable.len()));
     }
     if config.is_some() && (problems.is_empty() || !args.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -133,9 +135,10 @@ fn unreachable_now(config: &Config) -> Vec<String> {
 /// How long names may take in all.
 const LONGEST_CHECK: Duration = Duration::from_secs(15);
 
-fn count(problems: &[Problem]) -> String {
+/// How many problems there are, and warnings besides them.
+fn count(problems: &[Problem], besides: usize) -> String {
     let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
-    match (of(Severity::Error), of(Severity::Warning)) {
+    match (of(Severity::Error), of(Severity::Warning) + besides) {
         (0, warnings) => number(warnings, "warning"),
         (errors, 0) => number(errors, "error"),
         (errors, warnings) => format!("{}, {}", number(errors, "error"), number(warnings, "warning")),
@@ -335,7 +338,7 @@ fn certificates(page: &mut Page, config: &Config) {
 
 /// What a route's application is told of its visitors.
 fn told(told: &Told) -> String {
-    let headers = told.headers.clone().unwrap_or_else(|| Preset::XRemoteUser.headers());
+    let headers = headers_of(told);
     let groups = |template: &Template| template.has(Hole::Groups) && told.groups.is_none();
     let headers = headers.iter().filter(|(_, template)| !groups(template));
     let mut said: Vec<_> =
@@ -346,7 +349,16 @@ fn told(told: &Told) -> String {
     if said.is_empty() {
         return "the application is not told who its visitors are".to_owned();
     }
-    format!("the application is told {}", said.join(", "))
+    let local = if headers_of(told).iter().any(|(_, template)| template.has(Hole::Local)) {
+        "; {local} is what [[mapping]] makes, else DOMAIN\\user"
+    } else {
+        ""
+    };
+    format!("the application is told {}{local}", said.join(", "))
+}
+
+fn headers_of(told: &Told) -> Vec<(HeaderName, Template)> {
+    told.headers.clone().unwrap_or_else(|| Preset::XRemoteUser.headers())
 }
 
 /// What a route has in place of the site's way to sign in.
@@ -390,6 +402,14 @@ fn sessions(page: &mut Page, config: &Config) {
     page.more(format_args!("who was signed out is in {}", sessions.revoked.display()));
     if config.routes.iter().all(|route| route.session.is_none()) {
         page.more("no route has them");
+    }
+    // A proxy in front that ends TLS says so with each request.
+    let maybe_tls = !config.server.listen_tls.is_empty()
+        || !config.server.trusted_proxies.0.is_empty()
+        || !config.server.proxy_protocol.0.is_empty()
+        || config.forward_auth.is_some();
+    if !maybe_tls && config.routes.iter().filter_map(|route| route.session.as_ref()).any(|terms| !terms.in_clear) {
+        page.more("none begins where there is no TLS, and here is none: an https:// address in `listen`, or `in-clear = true` for trying out");
     }
 }
 
@@ -662,7 +682,10 @@ fn logs_and_limits(page: &mut Page, config: &Config) {
                 page.line("log", format_args!("{}/{}, with the reasons in words", dir.display(), names.1));
             }
         }
-        _ => page.line("log", "none in files"),
+        _ if log.console => {}
+        _ => {
+            page.line("log", "none: nobody can look up why somebody was refused; [log] needs `dir` or `console = true`")
+        }
     }
     if log.console {
         page.line("log", "standard output, with the reasons in words");

@@ -18,7 +18,6 @@
 //! | whom to ask about NTLM and passwords; the domains | [`logons`], [`domain`] |
 //! | who may; names of groups and their SIDs | [`authorize`], [`names`] |
 //! | what an application calls a visitor, and what it is told of them | [`mapping`], [`identity`] |
-//! | what an application calls a visitor | [`mapping`] |
 //! | signing in to the application behind | [`outbound`] |
 //! | routes; files, an application behind, or a page that says who you are | [`site`], [`files`], [`proxy`] |
 //! | the gateway's own pages, `/.iwa/` | [`own`] |

@@ -172,10 +172,10 @@ const fn text(status: Status) -> Text {
     Text { title, what, help }
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1b1b1b;background:#f4f4f4}\
+const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1b1b1b;background:#f4f4f4}\
 main{max-width:38em;margin:12vh auto;padding:1.5em 2em;background:#fff;border-radius:6px}\
 h1{font-size:1.5em;margin:0 0 .5em}.small{color:#666;font-size:.85em}td,th{text-align:left;padding:.1em 1em .1em 0;\
-vertical-align:top}code{word-break:break-all}\
+vertical-align:top}code{word-break:break-all}button{font:inherit;padding:.3em 1em}\
 @media(prefers-color-scheme:dark){body{color:#e8e8e8;background:#161616}main{background:#222}.small{color:#999}}";
 
 #[cfg(test)]

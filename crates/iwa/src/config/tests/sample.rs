@@ -54,7 +54,7 @@ fn the_sample_of_the_repository_loads_without_a_word() {
         "route        / serves ",
         "to everybody who signs in",
         "to nobody else",
-        "log          none in files",
+        "log          none: ",
     ] {
         assert!(page.contains(wanted), "{wanted}\n{page}");
     }
