@@ -142,6 +142,7 @@ impl<'a> Reading<'a> {
         let settings = self.upstream(section.section("upstream"), listed.is_some());
         let listed = listed?;
         let mut targets = Vec::new();
+        let count = listed.value.len();
         for At { value, span } in listed.value {
             match Target::read(value) {
                 Ok(target) if targets.contains(&target) => {
@@ -154,8 +155,11 @@ impl<'a> Reading<'a> {
                 ),
             }
         }
-        if targets.is_empty() || targets.len() > MOST_TARGETS {
+        if count == 0 || count > MOST_TARGETS {
             self.report.error(listed.span.clone(), format!("proxy: wanted 1 to {MOST_TARGETS} addresses"));
+            return None;
+        }
+        if targets.is_empty() {
             return None;
         }
         let tls = targets.iter().any(|target| target.tls);

@@ -226,7 +226,7 @@ impl<'a> Section<'a> {
         let wanted = all.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         self.parsed(key, &format!("one of {wanted}"), |text| {
             let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|&(_, value)| value).ok_or_else(|| did_you_mean(text, &all))
+            found.map(|&(_, value)| value).ok_or_else(|| closest(text, &all).unwrap_or_default())
         })
     }
 
@@ -363,15 +363,17 @@ fn integer_of(integer: &toml::de::DeInteger<'_>) -> Option<u64> {
 
 /// "; did you mean ...?" if one of the known words is close, otherwise what there is.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    closest(word, known).unwrap_or_else(|| match known {
+        [] => String::new(),
+        _ => format!("; there are {}", known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+    })
+}
+
+/// "; did you mean ...?" if one of the known words is close.
+fn closest(word: &str, known: &[&str]) -> Option<String> {
     let word = word.to_lowercase().replace('_', "-");
-    let closest = known.iter().map(|known| (distance(&word, &known.to_lowercase()), *known)).min();
-    match closest {
-        Some((distance, known)) if distance <= 1 + word.chars().count() / 4 => format!("; did you mean `{known}`?"),
-        Some(_) => {
-            format!("; there are {}", known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
-        }
-        None => String::new(),
-    }
+    let (distance, known) = known.iter().map(|known| (distance(&word, &known.to_lowercase()), *known)).min()?;
+    (distance <= 1 + word.chars().count() / 4).then(|| format!("; did you mean `{known}`?"))
 }
 
 /// How many letters must be put in, left out, exchanged or swapped to make one word of the other (Damerau and Levenshtein).

@@ -27,7 +27,10 @@ pub(crate) struct Loaded {
 /// Every problem there is, warnings among them.
 pub(crate) fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
     let alone = |message| Problem { file: file.to_owned(), at: None, severity: Severity::Error, message };
-    let text = fs::read(file).map_err(|error| vec![alone(format!("cannot be read: {error}"))])?;
+    let text = fs::read(file).map_err(|error| {
+        let advice = if error.kind() == std::io::ErrorKind::NotFound { "; --config says where it is" } else { "" };
+        vec![alone(format!("cannot be read: {error}{advice}"))]
+    })?;
     let text = String::from_utf8(text).map_err(|error| {
         vec![alone(format!("is not UTF-8 from byte {} on: save it as UTF-8", error.utf8_error().valid_up_to()))]
     })?;
