@@ -120,12 +120,18 @@ fn policy_id(policy: &iwa_http::Policy, config: &config::Config) -> PolicyId {
     });
     let config::Ntlm { require_mic, target_names, .. } = &config.ntlm;
     let word = |yes: bool| if yes { "yes" } else { "no" };
+    // An account that nobody answers for any more is nobody's.
+    let mut authorities: Vec<_> = config.domains.iter().map(|domain| domain.name.to_lowercase()).collect();
+    authorities.sort_unstable();
+    let authorities =
+        (authorities, config.directory.as_ref().map(|directory| &directory.name), config.accounts.is_some());
     PolicyId::of([
         ("providers", providers.join(",").as_str()),
         ("basic", word(policy.basic_realm.is_some())),
         ("bound", word(is_bound(policy, config))),
         ("kerberos", kerberos.as_deref().unwrap_or("off")),
         ("ntlm", format!("{require_mic} {target_names:?}").as_str()),
+        ("authorities", format!("{authorities:?}").as_str()),
     ])
 }
 

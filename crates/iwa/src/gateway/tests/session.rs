@@ -257,6 +257,17 @@ async fn an_older_policy_is_refused() {
 }
 
 #[tokio::test]
+async fn who_is_of_accounts_that_are_no_longer_there_has_no_session() {
+    let world = World::new("authorities", |_| {}).await;
+    let (_, cookie) = world.alice().await;
+    assert!(ok(&world.with(&cookie, "/").await));
+    let without = world.another(|config| config.accounts = None).await;
+    let head = world.at(&without, &cookie, "/").await;
+    assert!(head.starts_with("HTTP/1.1 401 ") && is_cleared(&head), "{head}");
+    assert!(ok(&world.with(&cookie, "/").await), "where they are, it stands");
+}
+
+#[tokio::test]
 async fn a_session_is_of_one_host_and_of_tls() {
     let world = World::new("host", |_| {}).await;
     let (_, cookie) = world.alice().await;
