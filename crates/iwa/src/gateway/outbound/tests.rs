@@ -107,7 +107,7 @@ async fn a_forwarded_ticket_that_is_no_tgt_of_the_users_own_realm_leads_to_no_kd
         let (outbound, kdc) = outbound(&[How::DelegatedTgt]);
         let what = other.server.to_string();
         let delegated = Delegated { credentials: vec![own(), other] };
-        let reason = outbound.with_tgt(&alice, &delegated).await.err().expect("refused");
+        let reason = outbound.with_tgt(&alice, &delegated).await.expect_err("refused");
         assert!(matches!(reason, Reason::Policy(Policy::Delegation { .. })), "{what}: {reason}");
         assert_eq!(kdc.0.load(Ordering::Relaxed), 0, "{what}: nobody is asked");
     }
