@@ -426,6 +426,7 @@ fn manner_in_words(here: &SignIn, site: &iwa_http::Policy) -> String {
     let instead = match here.instead.as_ref().unwrap_or(&Instead::Dialog) {
         Instead::Dialog => String::new(),
         Instead::Page => "; without a ticket a page, and never a dialog".to_owned(),
+        Instead::Form => "; without a ticket a form for name and password, and never a dialog".to_owned(),
         Instead::Login(login) => format!("; without a ticket {}", printable(&login.to_string())),
     };
     format!("signs in here with: {offered}; {anonymous}{bound}{instead}")

@@ -138,15 +138,35 @@ impl<'a> Reading<'a> {
             anonymous,
             providers: self.providers(section, have, true),
             basic: basic.map(|basic| basic.value),
-            instead: self.instead(section),
+            instead: self.instead(section, have),
             ..SignIn::default()
         }
     }
 
-    fn instead(&self, section: &Section<'a>) -> Option<Instead> {
+    fn instead(&self, section: &Section<'a>, have: Have<'_>) -> Option<Instead> {
         let dialog = section.boolean("dialog");
         let wanted = "the address of a page such as \"/login\" or \"https://app.example.test/login?next={path}\"";
         let login = section.parsed("login", wanted, Login::parse);
+        if let Some(At { value, span }) = section.boolean("form") {
+            if value && !have.logons() {
+                self.report.error(
+                    span.clone(),
+                    "form: it needs accounts whose passwords can be verified: add [accounts], a [[domain]] or [directory]",
+                );
+            }
+            if login.is_some() || dialog.as_ref().is_some_and(|dialog| value && dialog.value) {
+                self.report.error(
+                    span,
+                    "form: visitors without a ticket see one thing: wanted one of `form`, `login` and `dialog`",
+                );
+            }
+            if value {
+                return Some(Instead::Form);
+            }
+            if login.is_none() && dialog.is_none() {
+                return Some(Instead::Dialog);
+            }
+        }
         match (login, dialog) {
             (Some(login), Some(At { value: true, span })) => {
                 self.report.error(span, "dialog: with `login` visitors see that page, and not the browser's dialog");
@@ -242,7 +262,8 @@ impl<'a> Reading<'a> {
     }
 
     /// What visitors are shown must be reachable by them, and what is offered must be able to go without a dialog.
-    pub(super) fn gates(&self, routes: &[Route], site: &iwa_http::Policy) {
+    pub(super) fn gates(&self, routes: &[Route], authentication: &Authentication) {
+        let site = &authentication.policy;
         for route in routes {
             let clauses = route.clauses().map(|(_, sign_in)| sign_in);
             for sign_in in clauses.chain([route.sign_in.clone()]).filter(|sign_in| sign_in.off != Some(true)) {
@@ -250,6 +271,20 @@ impl<'a> Reading<'a> {
                 let policy = policy.as_ref().unwrap_or(site);
                 let quiet = policy.providers.iter().any(|provider| provider.scheme() == iwa_auth::Scheme::Negotiate);
                 match sign_in.instead {
+                    Some(Instead::Form) if route.session.is_none() => self.report.file_error(format!(
+                        "form = true on {}: whoever signs in with the form is known by a session: it needs [sessions] and \
+                         [route.session] on this route or above",
+                        route.path
+                    )),
+                    Some(Instead::Form)
+                        if policy.bound_only || authentication.token_checking == BindingPolicy::Require =>
+                    {
+                        self.report.file_error(format!(
+                            "form = true on {}: token-checking = \"require\" takes only what is tied to its TLS connection, and \
+                             a password in a form is not: leave out one of them",
+                            route.path
+                        ));
+                    }
                     Some(Instead::Page) if !quiet => self.report.file_warning(format!(
                         "dialog = false on {}: only Negotiate goes without a dialog, and it is not offered there; browsers \
                          get no challenge at all",

@@ -18,7 +18,7 @@ impl Reading<'_> {
         self.certificates_name_the_service(config);
         self.ntlm_in_clear(config);
         self.ntlm_alone_through_proxies(config);
-        self.gates(&config.routes, &config.authentication.policy);
+        self.gates(&config.routes, &config.authentication);
         self.the_directory_is_called_like_nobody_else(config, accounts);
         if let (Some(kerberos), Some(accounts)) = (&config.kerberos, accounts) {
             self.keytab_has_the_kdcs_keys(kerberos, accounts);

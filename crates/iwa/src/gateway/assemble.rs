@@ -19,7 +19,7 @@ use super::directory;
 use super::domain::Joined;
 use super::files::Files;
 use super::forward_auth::Connections;
-use super::gate::{Gate, Manner};
+use super::gate::{Gate, Instead, Manner};
 use super::identity::jwt::Issuer;
 use super::identity::protected::Protected;
 use super::identity::{Assertion, Whose};
@@ -152,7 +152,8 @@ pub(crate) fn site(
         let manner = |sign_in: &SignIn| Manner {
             session: route.session.as_ref().filter(|_| sign_in.off != Some(true)).map(|terms| {
                 let policy = sign_in.policy(&config.authentication.policy);
-                Demand::new(terms, policy.as_ref().unwrap_or(&config.authentication.policy), config)
+                let form = sign_in.instead == Some(Instead::Form);
+                Demand::new(terms, policy.as_ref().unwrap_or(&config.authentication.policy), form, config)
             }),
             authenticator: sign_in
                 .policy(&config.authentication.policy)
@@ -176,8 +177,10 @@ pub(crate) fn site(
             demands.push(demand.clone());
         }
     }
+    let has_forms = routes.iter().flat_map(|route| route.gate.manners()).any(|manner| manner.instead == Instead::Form);
     Ok(Site {
         routes,
+        has_forms,
         sessions,
         demands,
         domains,

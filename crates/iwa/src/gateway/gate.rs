@@ -17,6 +17,7 @@ use iwa_http::{Authenticator, Refused, Status};
 use regex_lite::{Regex, RegexBuilder};
 
 use super::decide::Asked;
+use super::form;
 use super::handle::Answer;
 use super::pages;
 use super::path::encode;
@@ -76,6 +77,12 @@ impl Manner {
         let silent = refused.challenges.is_empty();
         if !first {
             refused.note = refused.note.or(Some(NOT_AGAIN));
+        }
+        if let Some(page) = form::in_place(self, asked, refused.status) {
+            if silent {
+                refused.challenges.extend(elsewhere(form::ADDRESS));
+            }
+            return Answer::asking(page, refused);
         }
         let Instead::Login(login) = &self.instead else { return Answer::challenge(asked.id, refused) };
         let address = login.address(asked.target);
@@ -176,6 +183,8 @@ pub(crate) enum Instead {
     Dialog,
     /// A page that says that they are not signed in.
     Page,
+    /// A form of this server, where they give a name and a password.
+    Form,
     /// The page of an application, where they sign in.
     Login(Login),
 }

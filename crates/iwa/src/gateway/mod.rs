@@ -41,6 +41,7 @@ pub(crate) mod directory;
 pub(crate) mod domain;
 pub(crate) mod exchange;
 pub(crate) mod files;
+mod form;
 pub(crate) mod forward_auth;
 pub(crate) mod forwarded;
 pub(crate) mod framing;

@@ -9,6 +9,7 @@ use iwa_http::Status;
 use super::Gateway;
 use super::body::Body;
 use super::decide::Asked;
+use super::form;
 use super::forward_auth;
 use super::handle::Answer;
 use super::identity::jwt::Issuer;
@@ -25,11 +26,14 @@ pub(crate) async fn answer(
     site: &Site,
     asked: &Asked<'_>,
     request: &Parts,
-    _body: &mut Option<Incoming>,
+    body: &mut Option<Incoming>,
     name: &str,
 ) -> Answer {
     if let ("logout", Some(sessions)) = (name, &site.sessions) {
         return session::logout::answer(site, sessions, asked, request).await;
+    }
+    if name == "sign-in" && site.has_forms {
+        return form::answer(site, asked, request, body).await;
     }
     match (name, &site.issuer) {
         _ if name == "auth" || name.starts_with("auth/") => {

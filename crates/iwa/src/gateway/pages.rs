@@ -79,6 +79,11 @@ pub(crate) fn html(status: StatusCode, title: &str, main: &str) -> Response<Body
     page(status, title, "", main)
 }
 
+/// The same with more in its head. Both are HTML.
+pub(crate) fn html_with(status: StatusCode, title: &str, head: &str, main: &str) -> Response<Body> {
+    page(status, title, head, main)
+}
+
 fn page(status: StatusCode, title: &str, head: &str, main: &str) -> Response<Body> {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>{head}\
@@ -138,7 +143,7 @@ const fn text(status: Status) -> Text {
         (StatusCode::FORBIDDEN, _) => {
             ("Not allowed", "You are not allowed to see this page.", "Ask for access, or sign in with another account.")
         }
-        (StatusCode::BAD_REQUEST, _) => {
+        (StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => {
             ("Bad request", "The server cannot read what your browser, or something between, sent.", "")
         }
         (StatusCode::NOT_FOUND, _) => ("Not found", "There is nothing here under this name.", ""),

@@ -57,6 +57,8 @@ pub(crate) struct Site {
     pub(crate) sessions: Option<Arc<Sessions>>,
     /// Those of all routes, each once.
     pub(crate) demands: Vec<Demand>,
+    /// Whether any route has a form to sign in with.
+    pub(crate) has_forms: bool,
     /// Of TLS; `None` without `[tls]`.
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) terminators: Terminators,

@@ -109,6 +109,19 @@ fn what_is_wrong_with_a_clause_is_said_where_it_stands() {
         ("networks = \"10.0.0.0/8\"\nsign-in = \"maybe\"", "Error sign-in: wanted one of"),
         ("networks = \"10.0.0.0/8\"\nlogin = \"//evil\"", "Error login: wanted the address of a page"),
         ("networks = \"10.0.0.0/8\"\nlogin = \"/login\"\ndialog = true", "Error dialog: with `login`"),
+        (
+            "networks = \"10.0.0.0/8\"\nform = true\nlogin = \"/login\"",
+            "Error form: visitors without a ticket see one thing",
+        ),
+        (
+            "networks = \"10.0.0.0/8\"\nform = true\ndialog = true",
+            "Error form: visitors without a ticket see one thing",
+        ),
+        (
+            "networks = \"10.0.0.0/8\"\nform = true",
+            "Error form = true on /: whoever signs in with the form is known by a session",
+        ),
+        ("networks = \"10.0.0.0/8\"\nform = 1", "Error form: wanted true or false"),
         ("networks = \"10.0.0.0/8\"\ntoken-checking = \"require\"", "Error there is no `token-checking`"),
         ("user-agent = \"x\"\nsign-in = \"off\"", "Warning whoever says that they are such a client is let in"),
         ("not-networks = \"10.0.0.0/8\"\nsign-in = \"optional\"", "Warning whoever says that they are such a client"),

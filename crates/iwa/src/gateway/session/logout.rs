@@ -114,7 +114,7 @@ async fn sign_out(site: &Site, sessions: &Arc<Sessions>, asked: &Asked<'_>, targ
 }
 
 /// Whether this site's own page asks, or something that is no browser.
-fn is_from_here(front: &Front<'_>, headers: &HeaderMap) -> bool {
+pub(in crate::gateway) fn is_from_here(front: &Front<'_>, headers: &HeaderMap) -> bool {
     let one = |name: &HeaderName| {
         let mut lines = headers.get_all(name).iter();
         (lines.next(), lines.next().is_none())

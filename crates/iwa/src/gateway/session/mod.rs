@@ -82,16 +82,21 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Of a part of the site whose visitors sign in as `here` says.
-    pub(crate) fn new(terms: &Terms, here: &iwa_http::Policy, config: &config::Config) -> Self {
-        let usual = policy_id(&config.authentication.policy, config);
-        let policy = policy_id(here, config);
+    /// Of a part of the site whose visitors sign in as `here` says, or with the form.
+    pub(crate) fn new(terms: &Terms, here: &iwa_http::Policy, form: bool, config: &config::Config) -> Self {
+        let usual = policy_id(&config.authentication.policy, false, config);
+        let policy = policy_id(here, form, config);
         Self {
             terms: terms.clone(),
             policy,
             suffix: if policy == usual { String::new() } else { policy.short() },
             bound: is_bound(here, config),
         }
+    }
+
+    /// Whether a password that comes otherwise than in `Authorization` can begin one. It is tied to no TLS connection.
+    pub(crate) const fn takes_passwords(&self, secure: bool) -> bool {
+        !self.bound && (secure || self.terms.in_clear)
     }
 
     fn place<'a>(&'a self, front: &Front<'a>, certificate: [u8; 16]) -> Place<'a> {
@@ -111,7 +116,7 @@ const fn is_bound(policy: &iwa_http::Policy, config: &config::Config) -> bool {
 
 /// Everything that decides whether a sign-in counts, and nothing that does not. Whoever makes any of it stricter, or weaker, ends
 /// the sessions from before.
-fn policy_id(policy: &iwa_http::Policy, config: &config::Config) -> PolicyId {
+fn policy_id(policy: &iwa_http::Policy, form: bool, config: &config::Config) -> PolicyId {
     let mut providers: Vec<_> = policy.providers.iter().map(|provider| provider.name()).collect();
     providers.sort_unstable();
     let kerberos = config.kerberos.as_ref().map(|kerberos| {
@@ -128,6 +133,7 @@ fn policy_id(policy: &iwa_http::Policy, config: &config::Config) -> PolicyId {
     PolicyId::of([
         ("providers", providers.join(",").as_str()),
         ("basic", word(policy.basic_realm.is_some())),
+        ("form", word(form)),
         ("bound", word(is_bound(policy, config))),
         ("kerberos", kerberos.as_deref().unwrap_or("off")),
         ("ntlm", format!("{require_mic} {target_names:?}").as_str()),
@@ -286,6 +292,26 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// Begins a session for somebody whose password the form brought. The connection has no part in it: whoever it knows is as
+    /// before.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(crate) fn begin(
+        site: &Site,
+        demand: &Demand,
+        asked: &Asked<'_>,
+        identity: &Identity,
+    ) -> Result<Self, &'static str> {
+        let sessions = site.sessions.as_ref().ok_or("there are no sessions")?;
+        if !demand.takes_passwords(asked.front.secure) {
+            return Err("a password begins no session here");
+        }
+        let place = demand.place(asked.front, asked.connection.certificate());
+        let begun = session::begin(identity, None, &sessions.keys.now(), &place, &demand.terms, &Os);
+        begun.map(|begun| Self { lines: begun.lines, private: true }).map_err(|why| why.in_words())
+    }
+
     /// Puts them on an answer. A cache that many share would hand the cookie, or the page, to the next visitor: a request that is
     /// known by a cookie has no `Authorization` that would keep it from that (RFC 9111 3.5).
     pub(crate) fn attach(self, headers: &mut HeaderMap) {

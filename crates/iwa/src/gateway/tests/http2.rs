@@ -40,6 +40,17 @@ impl Client {
         ready.send_request(request.body(()).expect("a request"), true).expect("it is sent").0
     }
 
+    pub(super) async fn post(&mut self, uri: &str, headers: &[(&'static str, String)], body: String) -> ResponseFuture {
+        let mut request = Request::post(uri).version(Version::HTTP_2);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let mut ready = self.send.clone().ready().await.expect("the connection lives");
+        let (answer, mut stream) = ready.send_request(request.body(()).expect("a request"), false).expect("it is sent");
+        stream.send_data(body.into(), true).expect("it is sent");
+        answer
+    }
+
     async fn get(&mut self, headers: &[(&'static str, String)]) -> Result<(StatusCode, HeaderMap, String), h2::Error> {
         let answer = self.begin("https://web.example.test/", headers).await;
         whole(answer).await

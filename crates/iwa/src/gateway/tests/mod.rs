@@ -2,6 +2,7 @@
 
 mod admin;
 mod domain;
+mod form;
 mod forward_auth;
 mod frames;
 mod front;

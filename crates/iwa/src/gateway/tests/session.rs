@@ -20,14 +20,14 @@ use crate::gateway::reload;
 use crate::gateway::session::revoked;
 
 /// A site with accounts, TLS and sessions; and where its files are.
-struct World {
-    directory: Directory,
-    web: Pem,
-    server: Server,
+pub(super) struct World {
+    pub(super) directory: Directory,
+    pub(super) web: Pem,
+    pub(super) server: Server,
 }
 
 impl World {
-    async fn new(name: &str, change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) async fn new(name: &str, change: impl FnOnce(&mut Config)) -> Self {
         let directory = accounts(&format!("session-{name}"));
         let web = Pem::write(&directory, "web", &["web.example.test"]);
         let server = server(&directory, &web, change).await;
@@ -39,7 +39,7 @@ impl World {
         server(&self.directory, &self.web, change).await
     }
 
-    async fn connect(&self) -> Client {
+    pub(super) async fn connect(&self) -> Client {
         self.connect_to(&self.server).await
     }
 
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// Alice's cookie, and the connection on which she got it.
-    async fn alice(&self) -> (Client, String) {
+    pub(super) async fn alice(&self) -> (Client, String) {
         let mut client = self.connect().await;
         let (head, ..) = alice(&mut client, "/").await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// What a new connection of a browser with this cookie gets.
-    async fn with(&self, cookie: &str, path: &str) -> String {
+    pub(super) async fn with(&self, cookie: &str, path: &str) -> String {
         self.at(&self.server, cookie, path).await
     }
 
@@ -90,13 +90,13 @@ async fn server(directory: &Directory, web: &Pem, change: impl FnOnce(&mut Confi
 }
 
 /// Below "/", the same files with something else.
-fn route(config: &mut Config, path: &str, change: impl FnOnce(&mut Route)) {
+pub(super) fn route(config: &mut Config, path: &str, change: impl FnOnce(&mut Route)) {
     let mut route = Route { path: path.into(), ..config.routes.last().expect("a route").clone() };
     change(&mut route);
     config.routes.insert(0, route);
 }
 
-async fn get(client: &mut Client, path: &str, headers: &str) -> (String, String) {
+pub(super) async fn get(client: &mut Client, path: &str, headers: &str) -> (String, String) {
     client.send(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
     client.answer().await
 }
@@ -106,7 +106,7 @@ async fn post(client: &mut Client, path: &str, headers: &str) -> (String, String
     client.answer().await
 }
 
-fn set_cookies(head: &str) -> Vec<&str> {
+pub(super) fn set_cookies(head: &str) -> Vec<&str> {
     head.lines().filter_map(|line| line.strip_prefix("set-cookie: ")).collect()
 }
 
