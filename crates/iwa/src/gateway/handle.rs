@@ -58,7 +58,8 @@ pub(crate) async fn handle(
     let mut answer = match malformed() {
         // Nothing of it went anywhere yet.
         Some(why) => Answer::malformed(id, Malformed::Header(why)),
-        None => match unless_it_panics(answer(
+        // Boxed: it is large, and what holds it is moved several times before it is first polled.
+        None => match unless_it_panics(Box::pin(answer(
             &gateway,
             &site,
             (&connection, wire.as_deref()),
@@ -66,7 +67,7 @@ pub(crate) async fn handle(
             id,
             &request,
             &mut body,
-        ))
+        )))
         .await
         {
             Some(answer) => answer,
@@ -248,7 +249,7 @@ async fn answer(
         target: request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
     };
     if let Some(name) = path.as_str().strip_prefix(own::PREFIX) {
-        return own::answer(gateway, site, &asked, request, body, name).await;
+        return Box::pin(own::answer(gateway, site, &asked, request, body, name)).await;
     }
     let Admission {
         route,
@@ -296,7 +297,8 @@ async fn answer(
                 evidence: evidence.as_deref(),
                 delegated: delegated.as_deref(),
             };
-            match outbound.login(site, &request.method, brought).await {
+            // Boxed, so that requests without it do not carry its room.
+            match Box::pin(outbound.login(site, &request.method, brought)).await {
                 Ok(login) => Some(login),
                 Err(refused) => {
                     let NoLogin { status, reason, words } = *refused;
