@@ -133,3 +133,53 @@ fn firefox_signs_in_once_with_ntlm_and_every_further_connection_is_known() {
         one_handshake(&site, "\\jörg");
     }
 }
+
+/// The same page with a form for those without a ticket.
+fn with_form() -> Site {
+    let app = APP.replace("inherit = false", "inherit = false\nform = true");
+    Site::with("none", "\"Negotiate:Kerberos\"", "", &app)
+}
+
+#[test]
+fn curl_signs_in_with_the_form_and_its_cookie_is_a_session() {
+    if !present("curl", "/usr/bin/curl") {
+        return;
+    }
+    let site = with_form();
+    let (status, page) = curl(&site, "jar", "app/?a=b&c", &[]);
+    assert!(status == "401" && page.contains("name=\"to\" value=\"/app/?a=b&amp;c\""), "{status} {page}");
+    let token = page.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let token = format!("token={}", token.expect("a token"));
+    let post = |password: &str| {
+        let (user, password) = (format!("user={}", JOERG.0), format!("password={password}"));
+        let fields = [&user, &password, "to=/app/?a=b&c", &token].map(|field| ["--data-urlencode", field]);
+        curl(&site, "jar", ".iwa/sign-in", &fields.concat())
+    };
+    let (status, page) = post("wrong");
+    assert!(status == "401" && page.contains("That did not work"), "{status} {page}");
+    assert_eq!(post(JOERG.1).0, "303");
+    let (status, page) = curl(&site, "jar", "app/", &[]);
+    assert!(status == "200" && page.contains("\\jörg") && page.contains("<td>Basic</td>"), "{status} {page}");
+    let lines = site.log(4);
+    assert_eq!((&lines[1]["scheme"], &lines[1]["status"]), (&"Form".into(), &401.into()), "{:#?}", lines[1]);
+    assert_eq!((&lines[2]["proof"], &lines[2]["status"]), (&"request".into(), &303.into()), "{:#?}", lines[2]);
+    assert_eq!(lines[3]["proof"], "session");
+    assert!(!format!("{lines:?}").contains(JOERG.1), "no password in the log");
+}
+
+#[test]
+fn chromium_shows_no_dialog_but_the_form_and_signs_in_with_it() {
+    if !there("Chromium", "/usr/bin/chromium") {
+        return;
+    }
+    let site = with_form();
+    let mut command = site.lab.peer("node");
+    command.env("IWA_NODE_MODULES", interop_home().join("browser"));
+    command.env("IWA_FORM_USER", JOERG.0).env("IWA_FORM_PASSWORD", JOERG.1);
+    command.arg(here().join("browser/chromium.mjs")).arg(format!("{}app/?a=b", site.url()));
+    command.args([site.lab.path("profile"), site.lab.path("form.png")]);
+    let output = run(&mut command, "", 120);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
+    assert!(member(&output, "text").contains("jörg"), "{}", shown(&output));
+}
