@@ -311,9 +311,10 @@ fn is_of_this_browser(asked: &Asked<'_>, token: &str) -> bool {
     })
 }
 
-/// No other host, and nobody without TLS, can set one of that prefix: RFC 6265bis 4.1.3.2.
+/// No other host, and nobody without TLS, can set one of that prefix: RFC 6265bis 4.1.3.2. Both are names of session cookies,
+/// which no application sees.
 const fn cookie_name(asked: &Asked<'_>) -> &'static str {
-    if asked.front.secure { "__Host-iwa-form" } else { "iwa-form" }
+    if asked.front.secure { "__Host-iwa-form" } else { "iwa-session-form" }
 }
 
 fn is_a_form(headers: &HeaderMap) -> bool {
@@ -419,7 +420,7 @@ const FIELDS: &str = "<label for=\"user\">Name</label>\
     <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" required>\
     <button>Sign in</button>";
 
-const STYLE: &str = "<style>:root{color-scheme:light dark}.sign-in label{display:block;margin:1em 0 .2em}\
+const STYLE: &str = "<style>.sign-in label{display:block;margin:1em 0 .2em}\
     .sign-in input,.sign-in button{font:inherit;padding:.4em .6em;border-radius:4px;border:1px solid #888}\
     .sign-in input{box-sizing:border-box;width:100%}.sign-in button{margin:1.4em 0 0;padding:.4em 1.4em;background:#0b5cad;\
     border-color:#0b5cad;color:#fff}.wrong{border-left:4px solid #c33;padding-left:.8em}</style>";

@@ -204,7 +204,7 @@ async fn a_form_that_another_site_sent_or_that_this_browser_was_not_given_is_403
         (format!("Cookie: __Host-iwa-form={forged}\r\nCookie: {}\r\n", first.cookie), &first.token),
         ("Cookie: __Host-iwa-form=\r\n".to_owned(), ""),
         ("Cookie: __Host-iwa-form=AA\r\n".to_owned(), "AA"),
-        ("Cookie: iwa-form=AAAAAAAAAAAAAAAAAAAAAA\r\n".to_owned(), forged),
+        ("Cookie: iwa-session-form=AAAAAAAAAAAAAAAAAAAAAA\r\n".to_owned(), forged),
     ] {
         let body = format!("user=alice&password={ALICE}&to=/&token={token}");
         let (head, page) = post(&mut client, &body, &format!("{FORM}{cookies}{same}")).await;
@@ -444,4 +444,23 @@ async fn the_form_works_over_http_2_and_where_nothing_else_is_offered() {
         let (status, headers, _) = http2::whole(answer).await.expect("an answer");
         assert_eq!((status.as_u16(), headers.contains_key("set-cookie")), (wanted, wanted == 303));
     }
+}
+
+#[tokio::test]
+async fn a_page_of_the_administrators_has_the_same_form_and_signs_in_with_it() {
+    use crate::gateway::templates::{Page, Template, Templates};
+    let world = world("template", |config| {
+        let page = Template::parse("<h1>{title}</h1>{what}|{user}|{form}", Page::SignIn).expect("a page");
+        config.pages = Templates::new([(Page::SignIn, page)].into(), &["'self'".to_owned()]);
+    })
+    .await;
+    let mut client = world.connect().await;
+    let (head, body) = get(&mut client, "/%22%3E%3Cb%3E?'%3Cb%3E", "").await;
+    assert!(status(&head) == "401" && body.starts_with("<h1>Sign in</h1>Sign in with"), "{head}{body}");
+    assert!(!body.contains("<b>") && body.contains("||<form"), "{body}");
+    assert!(header(&head, "content-security-policy").is_some_and(|policy| policy.contains("form-action 'self'")));
+    let first = shown(&(head, body));
+    let (_, body) = first.post(&mut client, &first.body("alice", "guess", "/")).await;
+    assert!(body.starts_with("<h1>Sign in</h1>That did not work.") && !body.contains("alice"), "{body}");
+    assert_eq!(status(&first.post(&mut client, &first.body("alice", ALICE, "/")).await.0), "303");
 }
