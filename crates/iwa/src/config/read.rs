@@ -214,6 +214,7 @@ impl<'a> Reading<'a> {
         if let Some(persist) = windows.boolean("persist-non-ntlm") {
             policy.persist_non_ntlm = persist.value;
         }
+        authentication.own_account = windows.boolean("own-account").is_some_and(|own| own.value);
         if let Some(pins) = windows.boolean("proxy-pins-connections") {
             policy.proxy_pins_connections = pins.value;
         }

@@ -178,6 +178,7 @@ pub(crate) fn site(
         }
     }
     let has_forms = routes.iter().flat_map(|route| route.gate.manners()).any(|manner| manner.instead == Instead::Form);
+    let own_accounts = own_accounts(&domains, &keytabs);
     Ok(Site {
         routes,
         has_forms,
@@ -190,6 +191,7 @@ pub(crate) fn site(
         issuer,
         authenticator,
         accounts,
+        own_accounts,
         realms: keytabs.realms(),
         tickets,
         keytabs: Mutex::new(keytabs),
@@ -201,6 +203,13 @@ pub(crate) fn site(
 
 /// Tickets for applications that are kept in memory: some 3 kB each.
 const MOST_TICKETS: usize = 10_000;
+
+/// Those of the machine in its domains, and whoever has keys in the keytabs.
+fn own_accounts(domains: &[Arc<Joined>], keytabs: &Keytabs) -> Vec<(String, String)> {
+    let machines =
+        domains.iter().filter_map(|domain| Some((domain.machine.as_ref()?.account(), domain.names.dns.clone())));
+    machines.chain(keytabs.accounts()).collect()
+}
 
 /// The same site's mechanisms with the keys of now.
 pub(crate) fn with_keys(site: &Site, keytabs: &Keytabs) -> Result<Acceptor, Problem> {

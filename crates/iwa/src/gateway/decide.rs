@@ -117,6 +117,9 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     here.is_private_to(identity.as_deref());
     let mut name = None;
     let admitted = match mapped {
+        Ok(_) if identity.as_deref().is_some_and(|identity| site.is_itself(identity.account())) => {
+            Err(Denied::ByRule(ITSELF.to_owned()))
+        }
         Ok(mapped) => {
             name = mapped;
             route.admits(site.accounts.as_ref(), &site.domains, identity.as_deref(), asked.method).await
@@ -161,6 +164,10 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     here.marks().attach(response.headers_mut());
     Answer { identity, name, proved, binding, unbound, note, reason, ..Answer::of(response, status) }.into()
 }
+
+const ITSELF: &str = "this is the server's own account, and the server does not browse: its own sign-in was sent back to it \
+                      (reflection, CVE-2025-33073); where programs on this machine do come with it, own-account = true of \
+                      [authentication.windows] lets them";
 
 impl From<Answer> for Decision<'_> {
     fn from(answer: Answer) -> Self {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use iwa_auth::Identity;
+use iwa_auth::{Account, Identity};
 use iwa_domain::local::LocalAccounts;
 use iwa_http::Authenticator;
 
@@ -51,6 +51,8 @@ pub(crate) struct Site {
     pub(crate) realms: Vec<String>,
     /// The tickets for applications that are at hand.
     pub(crate) tickets: Arc<Tickets>,
+    /// The accounts of this server itself, with their realms.
+    pub(crate) own_accounts: Vec<(String, String)>,
     /// The keytabs as they were read.
     pub(crate) keytabs: Mutex<Keytabs>,
     /// `None` without `[sessions]`.
@@ -89,6 +91,18 @@ impl Site {
 }
 
 impl Site {
+    /// Whether somebody is this server itself. Nothing of it browses: who comes with its account was sent its own sign-in back
+    /// (reflection), unless the configuration says that it is meant.
+    pub(crate) fn is_itself(&self, account: &Account) -> bool {
+        let in_realm = |realm: &str| {
+            let of_domain =
+                self.domains.iter().any(|domain| domain.names.is(realm) && domain.names.is(&account.domain));
+            of_domain || account.realm.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(realm))
+        };
+        !self.config.authentication.own_account
+            && self.own_accounts.iter().any(|(name, realm)| name.eq_ignore_ascii_case(&account.name) && in_realm(realm))
+    }
+
     /// What an application calls this visitor, if a rule says; else why they are refused.
     pub(crate) async fn name_of(&self, identity: &Identity) -> Result<Option<String>, Denied> {
         let mapping = &self.config.mapping;

@@ -6,6 +6,9 @@ use iwa_auth::Account;
 use iwa_auth::NtStatus;
 use iwa_auth::ports::{AccountName, Answer, Directory as Names, LogonError};
 use iwa_wire::Sid;
+use iwa_wire::counted::CountedName;
+use iwa_wire::keytab::{Entry, Keytab};
+use iwa_wire::krb5::Principal;
 
 use super::{Server, header, serve};
 use crate::config::{Config, Route};
@@ -264,4 +267,47 @@ async fn a_joined_machine_serves_although_no_controller_is_there_and_says_503_to
     let again = crate::gateway::domain::open(&gateway.site().config, &before).expect("the same");
     assert!(Arc::ptr_eq(&before[0], &again[0]));
     server.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_sent_its_own_sign_in_lets_nobody_in_by_it() {
+    let machine = |domain: &str| {
+        let account = Account {
+            name: "WEB$".into(),
+            domain: domain.into(),
+            realm: Some(format!("{}.example.test", domain.to_lowercase())),
+            ..Account::default()
+        };
+        FakeLogon::in_groups(account, Vec::new())
+    };
+    // The keytab of a server that joined: its account, and its services.
+    let status = async |domain: &str, allowed: bool, account: &str| {
+        let names = Fake::answering(Ok(None));
+        let directory = super::Directory::new(&format!("own-account-{domain}-{allowed}-{}", account.len()));
+        let mut keytab = Vec::new();
+        Keytab::write_head(&mut keytab);
+        for principal in [account, "HTTP/web.corp.example.test@CORP.EXAMPLE.TEST"] {
+            let name: Principal = principal.parse().expect("a principal");
+            let principal = CountedName::from(&name);
+            Entry { principal, timestamp: 0, kvno: 1, etype: 18, key: &[7; 32] }.write(&mut keytab);
+        }
+        std::fs::write(directory.0.join("web.keytab"), keytab).expect("a file");
+        let server = site_with(machine(domain), names, vec![("/", vec![Rule::allow_all()])], |config| {
+            config.kerberos = Some(crate::config::Kerberos::with_keytab(directory.0.join("web.keytab")));
+            config.authentication.own_account = allowed;
+        })
+        .await;
+        let (head, body) = server.connect().await.get("/", BASIC).await;
+        assert!(!body.contains("reflection"), "the reason is for the log");
+        let told = server.told.lines().join("\n");
+        server.running.stop().await;
+        (head.split(' ').nth(1).expect("a status").to_owned(), told)
+    };
+    let (own, told) = status("CORP", false, "WEB$@CORP.EXAMPLE.TEST").await;
+    assert_eq!(own, "403");
+    assert!(told.contains("reflection"), "{told}");
+    assert_eq!(status("CORP", true, "WEB$@CORP.EXAMPLE.TEST").await.0, "200");
+    // Another machine, and one of the same name elsewhere, are not this one.
+    assert_eq!(status("CORP", false, "OTHER$@CORP.EXAMPLE.TEST").await.0, "200");
+    assert_eq!(status("TRUSTED", false, "WEB$@CORP.EXAMPLE.TEST").await.0, "200");
 }
