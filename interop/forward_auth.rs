@@ -120,7 +120,7 @@ fn echo(stream: TcpStream) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     got.push_str(&format!("got body of {length}\r\n"));
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         got.len()
     );
     (&stream).write_all((head + &got).as_bytes()).ok()
@@ -271,7 +271,7 @@ fn browse(proxy: Proxy, browser: &str, program: &str, password: bool) {
     assert!(output.status.success(), "{}", shown(&output));
     assert_eq!(member(&output, "status"), "200", "{}", shown(&output));
     let page = member(&output, "text");
-    let wanted = if password { "\\j%C3%B6rg" } else { "\\alice" };
+    let wanted = if password { "\\jörg" } else { "\\alice" };
     assert!(
         page.lines().any(|line| line.to_lowercase().starts_with("got x-remote-user:") && line.trim().ends_with(wanted)),
         "{page}"
@@ -488,7 +488,7 @@ fn two_at_once(proxy: Proxy) {
 }
 
 /// `Negotiate, NTLM` in one line, as a proxy may join them: what a client answers first.
-fn answer_to_one_line(client: impl FnOnce(&str) -> Output) -> String {
+fn answer_to_one_line(client: impl FnOnce(&str) -> Output) -> Result<String, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port can be had");
     let url = format!("http://localhost:{}/", listener.local_addr().expect("a bound socket has an address").port());
     let (tell, told) = std::sync::mpsc::channel();
@@ -499,7 +499,7 @@ fn answer_to_one_line(client: impl FnOnce(&str) -> Output) -> String {
         }
     });
     let output = client(&url);
-    told.try_recv().unwrap_or_else(|_| panic!("no token: {}", shown(&output)))
+    told.try_recv().map_err(|_| format!("no token: {}", shown(&output)))
 }
 
 fn joined(stream: TcpStream, tell: &std::sync::mpsc::Sender<String>) -> Option<()> {
@@ -535,11 +535,12 @@ fn curl_takes_two_challenges_in_one_line() {
         let lab = Lab::start();
         lab.kinit(ALICE);
         let curl = |url: &str| run(lab.peer("curl").args(["-s", "--anyauth", "-u", ":", url]), "", 30);
-        assert!(answer_to_one_line(curl).starts_with("Negotiate YI"));
+        let answer = answer_to_one_line(curl);
+        assert!(answer.as_ref().is_ok_and(|token| token.starts_with("Negotiate YI")), "{answer:?}");
     }
 }
 
-fn browsers_answer(browser: &str, program: &str) -> Option<String> {
+fn browsers_answer(browser: &str, program: &str) -> Option<Result<String, String>> {
     let drivers = interop_home().join("browser/node_modules/playwright-core");
     if !present(browser, program) || !present("browser drivers", drivers) {
         return None;
@@ -554,17 +555,18 @@ fn browsers_answer(browser: &str, program: &str) -> Option<String> {
     }))
 }
 
+/// It splits no line of this name at its commas, so that without a ticket for the first scheme nothing is left.
 #[test]
-fn chromium_takes_two_challenges_in_one_line() {
-    if let Some(token) = browsers_answer(CHROMIUM.0, CHROMIUM.1) {
-        assert!(token.starts_with("NTLM TlRMTVNTUAAB"), "{token}");
+fn chromium_takes_no_second_challenge_out_of_a_line() {
+    if let Some(answer) = browsers_answer(CHROMIUM.0, CHROMIUM.1) {
+        assert!(answer.as_ref().is_err_and(|why| why.contains("\"status\":401")), "{answer:?}");
     }
 }
 
 #[test]
 fn firefox_takes_two_challenges_in_one_line() {
-    if let Some(token) = browsers_answer(FIREFOX.0, FIREFOX.1) {
-        assert!(token.starts_with("NTLM TlRMTVNTUAAB"), "{token}");
+    if let Some(answer) = browsers_answer(FIREFOX.0, FIREFOX.1) {
+        assert!(answer.as_ref().is_ok_and(|token| token.starts_with("NTLM TlRMTVNTUAAB")), "{answer:?}");
     }
 }
 
