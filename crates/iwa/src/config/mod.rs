@@ -153,7 +153,7 @@ pub(crate) struct CertificateFiles {
 pub(crate) struct Authentication {
     /// Anonymous, the providers in their order, Basic, persistence.
     pub(crate) policy: iwa_http::Policy,
-    /// `own-account`: whether the accounts of this server itself may sign in.
+    /// `own-account`: whether the account of this machine itself may sign in.
     pub(crate) own_account: bool,
     /// `extended-protection`, `token-checking`.
     pub(crate) token_checking: BindingPolicy,

@@ -204,11 +204,11 @@ pub(crate) fn site(
 /// Tickets for applications that are kept in memory: some 3 kB each.
 const MOST_TICKETS: usize = 10_000;
 
-/// Those of the machine in its domains, and whoever has keys in the keytabs.
+/// Those of the machine in its domains, and those with keys in the keytabs. A service's own account may well be a program's, too.
 fn own_accounts(domains: &[Arc<Joined>], keytabs: &Keytabs) -> Vec<(String, String)> {
     let machines =
         domains.iter().filter_map(|domain| Some((domain.machine.as_ref()?.account(), domain.names.dns.clone())));
-    machines.chain(keytabs.accounts()).collect()
+    machines.chain(keytabs.machines()).collect()
 }
 
 /// The same site's mechanisms with the keys of now.

@@ -165,7 +165,7 @@ pub(crate) async fn decide<'s>(gateway: &Gateway, site: &'s Site, asked: &Asked<
     Answer { identity, name, proved, binding, unbound, note, reason, ..Answer::of(response, status) }.into()
 }
 
-const ITSELF: &str = "this is the server's own account, and the server does not browse: its own sign-in was sent back to it \
+const ITSELF: &str = "this is the machine's own account, and a server does not browse: its own sign-in was sent back to it \
                       (reflection, CVE-2025-33073); where programs on this machine do come with it, own-account = true of \
                       [authentication.windows] lets them";
 

@@ -63,14 +63,14 @@ impl Keytabs {
         realms.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The accounts that have keys in them, with their realms: principals of one component, such as `WEB$`.
-    pub(crate) fn accounts(&self) -> Vec<(String, String)> {
+    /// The machine accounts that have keys in them, `WEB$`, with their realms.
+    pub(crate) fn machines(&self) -> Vec<(String, String)> {
         let parsed = self.0.iter().filter_map(|file| Keytab::parse(file.bytes.expose()).ok());
         let names =
             parsed.flat_map(|keytab| keytab.entries().map(|entry| entry.principal.to_string()).collect::<Vec<_>>());
         let accounts = names.filter_map(|name| {
             let (account, realm) = name.rsplit_once('@')?;
-            (!account.contains('/')).then(|| (account.to_owned(), realm.to_owned()))
+            (account.ends_with('$') && !account.contains('/')).then(|| (account.to_owned(), realm.to_owned()))
         });
         accounts.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
