@@ -63,7 +63,7 @@ impl Site {
                 let text = std::fs::read_to_string(&file).expect("just written");
                 let text = text.replace("http {\n", &format!("http {{\n{temporary} access_log off;\n"));
                 std::fs::write(&file, text).expect("written");
-                command.args(["-c", &file, "-e", &log, "-g", "daemon off; user root;"]);
+                command.args(["-c", &file, "-e", &log, "-g", "daemon off; master_process off; user root;"]);
             }
             Proxy::Caddy => {
                 command.args(["run", "--adapter", "caddyfile", "--config", &file]).env("HOME", lab.path("caddy-home"));
